@@ -1,0 +1,241 @@
+// What stands behind `npm start`, `npm test`, `npm run build` and `npm run bench`: brings a clone up to
+// date (dependencies, native addon, TypeScript), then runs the thing. Plain JavaScript with nothing but
+// Node's own modules, as it runs before anything is installed or built.
+//
+// Each step leaves a fingerprint of what it was made from, so that a step with nothing to do costs a
+// few milliseconds and says nothing. A failing tool's output is shown whole.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { delimiter, dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const OLDEST_NODE = 20
+
+/** Ends the program with one line that says what is wrong and what to do. */
+function fail(message, status = 1) {
+  process.stderr.write(`mica: ${message}\n`)
+  process.exit(status)
+}
+
+function note(message) {
+  process.stderr.write(`mica: ${message}\n`)
+}
+
+/** Returns where a program is in PATH, undefined when it is nowhere. */
+function findProgram(name) {
+  for (const dir of (process.env.PATH ?? '').split(delimiter)) {
+    const path = join(dir, name)
+    try {
+      accessSync(path, constants.X_OK)
+      if (statSync(path).isFile()) return path
+    } catch {
+      // Not in this directory.
+    }
+  }
+  return undefined
+}
+
+function checkHost() {
+  if (process.platform !== 'linux') fail(`Linux is needed; this is ${process.platform}`)
+  const major = Number(process.versions.node.split('.')[0])
+  if (major < OLDEST_NODE) fail(`Node ${OLDEST_NODE} or newer is needed; this is ${process.versions.node}`)
+}
+
+function checkCompiler() {
+  const compiler = process.env.CXX?.split(' ')[0]
+  if (compiler === undefined && !findProgram('c++') && !findProgram('g++')) {
+    fail('a C++ compiler is needed; on Debian: apt-get install g++ make')
+  }
+  if (!findProgram('make')) fail('make is needed; on Debian: apt-get install make')
+  if (!findProgram('python3') && !process.env.PYTHON) {
+    fail('python3 is needed to build the native part; on Debian: apt-get install python3')
+  }
+}
+
+/** Returns all files below these paths (relative to the root), in a fixed order. */
+function filesOf(paths) {
+  const files = []
+  const walk = (path) => {
+    const stat = statSync(join(root, path), { throwIfNoEntry: false })
+    if (stat?.isDirectory()) for (const name of readdirSync(join(root, path)).sort()) walk(join(path, name))
+    else if (stat?.isFile()) files.push([path, stat])
+  }
+  for (const path of paths) walk(path)
+  return files
+}
+
+/** Returns a text that changes whenever a file below these paths is added, removed or changed. */
+function fingerprint(paths, more = '') {
+  const hash = createHash('sha1').update(more)
+  for (const [path, stat] of filesOf(paths)) hash.update(`${path} ${stat.mtimeMs} ${stat.size}\n`)
+  return hash.digest('hex')
+}
+
+function readStamp(path) {
+  try {
+    return readFileSync(join(root, path), 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function writeStamp(path, text) {
+  mkdirSync(dirname(join(root, path)), { recursive: true })
+  writeFileSync(join(root, path), text)
+}
+
+/** Runs a tool to its end; when it fails, shows all it said and ends the program. */
+function run(what, program, args) {
+  const started = Date.now()
+  note(`${what} …`)
+  const done = spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 })
+  if (done.error) fail(`${what}: ${done.error.message}`)
+  if (done.status !== 0) {
+    process.stderr.write(done.stdout + done.stderr)
+    fail(`${what} failed (${done.signal ?? `exit status ${done.status}`}): ${program} ${args.join(' ')}`)
+  }
+  note(`${what}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+}
+
+function npm(what, args) {
+  const script = process.env.npm_execpath
+  if (script?.endsWith('.js') && existsSync(script)) return run(what, process.execPath, [script, ...args])
+  const program = findProgram('npm') ?? fail('npm is needed; it comes with Node')
+  return run(what, program, args)
+}
+
+function installDependencies() {
+  const stamp = 'node_modules/.mica-stamp'
+  const wanted = createHash('sha1')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
+  if (readStamp(stamp) === wanted) return
+  const mtime = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
+  // Installed by hand after the lock file was written: as good as by us.
+  const isInstalled = mtime('node_modules/.package-lock.json') > mtime('package-lock.json')
+  // Build scripts of dependencies are not needed: the one native part is ours, built below.
+  if (!isInstalled) npm('installing dependencies', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
+  writeStamp(stamp, wanted)
+}
+
+/** Returns the option that tells node-gyp where Node's headers are, when they need not be downloaded. */
+function nodedirOption() {
+  const configured = process.env.npm_config_nodedir
+  if (configured) return [`--nodedir=${configured}`]
+  const prefix = dirname(dirname(process.execPath))
+  return existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : []
+}
+
+function buildNative() {
+  if (!existsSync(join(root, 'binding.gyp'))) return
+  const stamp = 'build/.mica-stamp'
+  const wanted = fingerprint(['binding.gyp', 'native'], `${process.execPath} ${process.version}`)
+  const isBuilt = existsSync(join(root, 'build/Release/mica.node'))
+  if (isBuilt && readStamp(stamp) === wanted) return
+  checkCompiler()
+  const gyp = join(root, 'node_modules/node-gyp/bin/node-gyp.js')
+  run('building the native part', process.execPath, [
+    gyp,
+    'configure',
+    'build',
+    '--release',
+    ...nodedirOption(),
+  ])
+  writeStamp('build/node-path', `${process.execPath}\n`)
+  writeStamp(stamp, wanted)
+}
+
+/** Removes compiled files whose source is gone, so that a deleted test does not run for ever. */
+function pruneDist() {
+  for (const [path] of filesOf(['dist'])) {
+    const base = /^(.*?)\.(js|js\.map|d\.ts)$/.exec(relative('dist', path))?.[1]
+    if (base !== undefined && !existsSync(join(root, `${base}.ts`))) rmSync(join(root, path))
+  }
+}
+
+function buildTypeScript() {
+  const stamp = 'dist/.mica-stamp'
+  const wanted = fingerprint(['tsconfig.json', 'node_modules/.mica-stamp', 'src', 'test', 'bench'])
+  if (readStamp(stamp) === wanted) return
+  const tsc = join(root, 'node_modules/typescript/bin/tsc')
+  run('compiling', process.execPath, [tsc, '-p', 'tsconfig.json', '--pretty', 'false'])
+  pruneDist()
+  writeStamp(stamp, wanted)
+}
+
+/** Runs the last program in our place: same terminal, its exit status, signals passed on. */
+function become(args, env = {}) {
+  const child = spawn(process.execPath, args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  })
+  // The terminal sends Ctrl-C to both; the child decides what it means.
+  for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => {})
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  child.on('error', (error) => fail(error.message))
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code ?? 1)
+    for (const each of ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP']) process.removeAllListeners(each)
+    process.kill(process.pid, signal)
+  })
+}
+
+/** Turns `test/union` or `test/union/lookup.test.ts` into the compiled files; options stay as they are. */
+function testFiles(args) {
+  const chosen = []
+  for (const arg of args) {
+    const path = relative(root, join(root, arg)).replace(/\.ts$/, '.js')
+    const found = arg.startsWith('-') ? [] : filesOf([join('dist', path)]).map(([file]) => file)
+    const tests = found.filter(
+      (file) => file.endsWith('.test.js') || (found.length === 1 && file.endsWith('.js')),
+    )
+    if (tests.length > 0) chosen.push(...tests)
+    else if (arg.startsWith('test')) fail(`there is no test ${arg}`)
+    else chosen.push(arg)
+  }
+  return chosen
+}
+
+/** Runs dist/bench/NAME.js for each name given, dist/bench/main.js for none. */
+function bench(args) {
+  const name = args[0] !== undefined && !args[0].startsWith('-') ? args[0] : 'main'
+  const file = join('dist/bench', `${name.replace(/^bench\//, '').replace(/\.[tj]s$/, '')}.js`)
+  if (!existsSync(join(root, file))) {
+    const known = filesOf(['bench'])
+      .map(([path]) => /^bench\/([^/]+)\.ts$/.exec(path)?.[1])
+      .filter((each) => each !== undefined)
+    fail(`there is no benchmark ${name}; there are: ${known.join(', ') || 'none'}`)
+  }
+  become([file, ...(name === 'main' ? args : args.slice(1))])
+}
+
+const commands = {
+  build: () => {},
+  start: (args) => become(['dist/src/cli/tour.js', ...args]),
+  test: (args) => become(['node_modules/tap/dist/esm/run.mjs', 'run', ...testFiles(args)]),
+  bench,
+}
+
+const [command = '', ...args] = process.argv.slice(2)
+if (!Object.hasOwn(commands, command))
+  fail(`usage: bootstrap.mjs ${Object.keys(commands).join('|')} [ARGUMENTS]`, 2)
+checkHost()
+process.chdir(root)
+installDependencies()
+buildNative()
+buildTypeScript()
+commands[command](args)
