@@ -1,0 +1,42 @@
+{
+  'targets': [
+    {
+      'target_name': 'mica',
+      'sources': [
+        'native/abi-table.cc',
+        'native/addon.cc',
+        'native/at.cc',
+        'native/change.cc',
+        'native/copy.cc',
+        'native/create.cc',
+        'native/creds.cc',
+        'native/data.cc',
+        'native/dev-fuse.cc',
+        'native/device.cc',
+        'native/memory.cc',
+        'native/mount.cc',
+        'native/open.cc',
+        'native/park.cc',
+        'native/pool.cc',
+        'native/process.cc',
+        'native/tree.cc',
+        'native/xattr.cc',
+      ],
+      'defines': ['NAPI_VERSION=8', '_GNU_SOURCE', '_FILE_OFFSET_BITS=64'],
+      'cflags!': ['-O3'],
+      'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
+      'cflags_cc': ['-std=c++17', '-O2', '-Wall', '-Wextra', '-fno-exceptions', '-fvisibility=hidden'],
+      # Pool threads may still run when an environment unloads the addon.
+      'ldflags': ['-Wl,-z,nodelete'],
+    },
+    {
+      'target_name': 'mica-launch',
+      'type': 'executable',
+      'product_extension': '',
+      'sources': ['native/launcher.cc'],
+      'defines': ['_GNU_SOURCE'],
+      'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
+      'cflags_cc': ['-std=c++17', '-O2', '-Wall', '-Wextra', '-fno-exceptions'],
+    },
+  ],
+}

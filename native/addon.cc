@@ -1,0 +1,115 @@
+// The addon's table of functions. What each one does is written in src/sys/native.ts.
+
+#include "abi.h"
+#include "calls.h"
+#include "pool.h"
+#include "sys.h"
+
+namespace {
+
+struct Row {
+  const char *name;
+  napi_callback callback;
+};
+
+const Row rows[] = {
+    {"attach", attach},
+    {"limitKernelCalls", wrap<limitKernelCalls>},
+
+    {"statAt", wrap<statAt>},
+    {"statLayers", wrap<statLayers>},
+    {"readlinkAt", wrap<readlinkAt>},
+    {"getdents", wrap<getdents>},
+    {"lseek", wrap<lseekFd>},
+    {"fstatfs", wrap<fstatfsFd>},
+    {"fsType", wrap<fsType>},
+
+    {"openAt", wrap<openAt>},
+    {"openPath", wrap<openPath>},
+    {"close", wrap<closeFd>},
+    {"replaceFd", wrap<replaceFd>},
+    {"getFl", wrap<getFl>},
+    {"setFl", wrap<setFl>},
+
+    {"createAt", wrap<createAt>},
+    {"tmpfileAt", wrap<tmpfileAt>},
+    {"mkdirAt", wrap<mkdirAt>},
+    {"mknodAt", wrap<mknodAt>},
+    {"symlinkAt", wrap<symlinkAt>},
+
+    {"linkAt", wrap<linkAt>},
+    {"unlinkAt", wrap<unlinkAt>},
+    {"renameAt", wrap<renameAt>},
+    {"chmodAt", wrap<chmodAt>},
+    {"chownAt", wrap<chownAt>},
+    {"utimensAt", wrap<utimensAt>},
+    {"truncate", wrap<truncateFd>},
+
+    {"getXattrAt", wrap<getXattrAt>},
+    {"listXattrAt", wrap<listXattrAt>},
+    {"setXattrAt", wrap<setXattrAt>},
+    {"removeXattrAt", wrap<removeXattrAt>},
+
+    {"read", wrap<readFd>},
+    {"write", wrap<writeFd>},
+    {"seekReply", wrap<seekReply>},
+    {"ioctl", wrap<ioctlFd>},
+    {"fsync", wrap<fsyncFd>},
+    {"syncfs", wrap<syncfsFd>},
+    {"fallocate", wrap<fallocateFd>},
+    {"copyFileRange", wrap<copyFileRange>},
+    {"copyData", wrap<copyData>},
+    {"removeTree", wrap<removeTree>},
+    {"removeTreeLater", wrap<removeTreeLater>},
+
+    {"park", wrap<park>},
+    {"wake", wrap<wake>},
+    {"nextCompletion", wrap<nextCompletion>},
+
+    {"openDevice", wrap<openDevice>},
+    {"cloneDevice", wrap<cloneDevice>},
+    {"backingOpen", wrap<backingOpen>},
+    {"backingClose", wrap<backingClose>},
+    {"notify", wrap<notify>},
+    {"notifyLater", wrap<notifyLater>},
+    {"devFuseStart", devFuseStart},
+    {"devFuseStop", wrap<devFuseStop>},
+    {"devFuseNext", wrap<devFuseNext>},
+    {"devFuseReplyAndNext", wrap<devFuseReplyAndNext>},
+    {"reply", wrap<reply>},
+
+    {"mount", wrap<mountAt>},
+    {"umount", wrap<umountAt>},
+    {"fusermount", wrap<fusermount>},
+    {"lastMessage", lastMessage},
+
+    {"unshare", wrap<unshareFlags>},
+    {"setns", wrap<setnsFd>},
+    {"chroot", wrap<chrootTo>},
+    {"setgroups", wrap<clearGroups>},
+    {"setuidgid", wrap<setuidgid>},
+    {"setsid", wrap<newSession>},
+    {"dup2", wrap<dup2Fd>},
+    {"setThreadName", wrap<setThreadName>},
+    {"pinToCpu", wrap<pinToCpu>},
+    {"raiseFileLimit", wrap<raiseFileLimit>},
+
+    {"abiTable", abiTable},
+};
+
+} // namespace
+
+NAPI_MODULE_INIT() {
+  // Once for the process, before any worker can be pinned.
+  static bool isReady = (rememberCpus(), probeKernelCalls(), true);
+  (void)isReady;
+  napi_value abi;
+  napi_create_int32(env, MICA_NATIVE_ABI, &abi);
+  napi_set_named_property(env, exports, "abi", abi);
+  for (const Row &row : rows) {
+    napi_value function;
+    if (napi_create_function(env, row.name, NAPI_AUTO_LENGTH, row.callback, nullptr, &function) != napi_ok) return nullptr;
+    napi_set_named_property(env, exports, row.name, function);
+  }
+  return exports;
+}

@@ -1,0 +1,106 @@
+// Every function that TypeScript can call; what each ensures is written in src/sys/native.ts.
+// Plain C++ here; wrap<> of args.h makes the N-API callback.
+
+#pragma once
+
+#include "args.h"
+#include "arena.h"
+
+// at.cc: looking
+int64_t statAt(int32_t fd, Path path, Out<Stat> out);
+int64_t statLayers(int32_t fds, int32_t count, int32_t from, Path path, int32_t dotWhiteouts, Out<Stat> out);
+int64_t readlinkAt(int32_t fd, Path path, At out, uint32_t capacity);
+int64_t getdents(int32_t fd, At out, uint32_t capacity);
+int64_t lseekFd(int32_t fd, int64_t offset, int32_t whence);
+int64_t fstatfsFd(int32_t fd, At out);
+int64_t fsType(int32_t fd);
+
+// open.cc
+int64_t openAt(int32_t fd, Path path, int32_t flags);
+int64_t openPath(Bytes path, int32_t flags, int32_t mode);
+int64_t closeFd(int32_t fd);
+int64_t replaceFd(int32_t from, int32_t to);
+int64_t getFl(int32_t fd);
+int64_t setFl(int32_t fd, int32_t flags);
+
+// create.cc
+int64_t createAt(int32_t fd, Path path, int32_t flags, int32_t mode, int32_t uid, int32_t gid, int32_t umask);
+int64_t tmpfileAt(int32_t fd, int32_t flags, int32_t mode, int32_t uid, int32_t gid, int32_t umask);
+int64_t mkdirAt(int32_t fd, Path path, int32_t mode, int32_t uid, int32_t gid, int32_t umask);
+int64_t mknodAt(int32_t fd, Path path, int32_t mode, uint32_t rdev, int32_t uid, int32_t gid, int32_t umask);
+int64_t symlinkAt(Path target, int32_t fd, Path path, int32_t uid, int32_t gid);
+
+// change.cc
+int64_t linkAt(int32_t fromFd, Path from, int32_t toFd, Path to);
+int64_t unlinkAt(int32_t fd, Path path, int32_t flags);
+int64_t renameAt(int32_t fromFd, Path from, int32_t toFd, Path to, uint32_t flags);
+int64_t chmodAt(int32_t fd, Path path, uint32_t mode);
+int64_t chownAt(int32_t fd, Path path, int32_t uid, int32_t gid);
+int64_t utimensAt(int32_t fd, Path path, At times);
+int64_t truncateFd(int32_t fd, int64_t size);
+
+// xattr.cc
+int64_t getXattrAt(int32_t fd, Path path, Path name, At out, uint32_t capacity);
+int64_t listXattrAt(int32_t fd, Path path, At out, uint32_t capacity);
+int64_t setXattrAt(int32_t fd, Path path, Path name, At value, uint32_t size, int32_t flags);
+int64_t removeXattrAt(int32_t fd, Path path, Path name);
+
+// data.cc
+int64_t readFd(int32_t fd, int64_t offset, uint32_t size, At out);
+int64_t writeFd(int32_t fd, int64_t offset, uint32_t size, At data);
+int64_t seekReply(int32_t fd, int64_t offset, int32_t whence, At out);
+int64_t ioctlFd(int32_t fd, uint32_t command, At data);
+int64_t fsyncFd(int32_t fd, int32_t isDataOnly);
+int64_t syncfsFd(int32_t fd);
+int64_t fallocateFd(int32_t fd, int32_t mode, int64_t offset, int64_t length);
+int64_t copyFileRange(int32_t fdIn, int64_t offsetIn, int32_t fdOut, int64_t offsetOut, int64_t length, At out);
+
+// copy.cc, tree.cc
+int64_t copyData(int32_t from, int32_t to, int64_t length, int32_t isVolatile, int32_t job);
+int64_t removeTree(int32_t fd);
+int64_t removeTreeLater(int32_t fd, Path path);
+
+// park.cc
+int64_t park(int64_t key);
+int64_t wake(int64_t key, int32_t error);
+int64_t nextCompletion();
+
+// device.cc
+int64_t openDevice();
+int64_t cloneDevice(int32_t device);
+int64_t backingOpen(int32_t device, int32_t fd);
+int64_t backingClose(int32_t device, uint32_t id);
+int64_t notify(int32_t device, int32_t code, At body, uint32_t length);
+int64_t notifyLater(int32_t device, int32_t code, At body, uint32_t length);
+
+// dev-fuse.cc
+napi_value devFuseStart(napi_env env, napi_callback_info info);
+int64_t devFuseStop();
+int64_t devFuseNext();
+int64_t devFuseReplyAndNext(int32_t result);
+int64_t reply(int32_t result);
+
+// mount.cc
+int64_t mountAt(std::string source, Bytes target, std::string type, int64_t flags, std::string data);
+int64_t umountAt(Bytes target, int32_t flags);
+int64_t fusermount(std::string program, std::string options, Bytes target);
+napi_value lastMessage(napi_env env, napi_callback_info info);
+
+// process.cc
+int64_t unshareFlags(int32_t flags);
+int64_t setnsFd(int32_t fd, int32_t type);
+int64_t chrootTo(Bytes path);
+int64_t clearGroups();
+int64_t setuidgid(int32_t uid, int32_t gid);
+int64_t newSession();
+int64_t dup2Fd(int32_t from, int32_t to);
+int64_t setThreadName(std::string name);
+int64_t pinToCpu(int32_t cpu);
+int64_t raiseFileLimit();
+
+// memory.cc
+napi_value attach(napi_env env, napi_callback_info info);
+int64_t limitKernelCalls(int32_t isLimited);
+
+// abi-table.cc
+napi_value abiTable(napi_env env, napi_callback_info info);

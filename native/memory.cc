@@ -1,0 +1,64 @@
+// attach(): which memory this thread shares with TypeScript, and what else a worker needs before
+// its first call. Also the end of it, when the thread's environment goes.
+
+#include "calls.h"
+#include "creds.h"
+#include "sys.h"
+#include "worker.h"
+
+__thread ThreadState tls;
+
+static void detach(void *) {
+  if (tls.worker) {
+    dropParkedOf(tls.worker->get());
+    (*tls.worker)->end();
+    delete tls.worker;
+    tls.worker = nullptr;
+  }
+  delete tls.message;
+  tls.message = nullptr;
+  tls.arena = tls.names = nullptr;
+  tls.arenaSize = tls.namesSize = 0;
+  tls.current.isHere = false;
+}
+
+/** Keeps `array` alive instead of what `ref` held. */
+static bool hold(napi_env env, napi_value array, napi_ref *ref) {
+  napi_ref next;
+  if (napi_create_reference(env, array, 1, &next) != napi_ok) return false;
+  if (*ref) napi_delete_reference(env, *ref);
+  *ref = next;
+  return true;
+}
+
+napi_value attach(napi_env env, napi_callback_info info) {
+  size_t argc = 2;
+  napi_value argv[2];
+  Bytes arena, names;
+  napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr);
+  if (readArg(env, argv[0], arena) != 0 || readArg(env, argv[1], names) != 0) {
+    napi_throw_type_error(env, nullptr, "attach: two Uint8Arrays are needed");
+    return nullptr;
+  }
+  if (tls.current.isHere) reply(-EIO);
+  if (!hold(env, argv[0], &tls.arenaRef) || !hold(env, argv[1], &tls.namesRef)) {
+    napi_throw_error(env, nullptr, "attach: out of memory");
+    return nullptr;
+  }
+  tls.arena = const_cast<uint8_t *>(arena.data);
+  tls.arenaSize = arena.length;
+  tls.names = const_cast<uint8_t *>(names.data);
+  tls.namesSize = names.length;
+  if (!tls.worker) {
+    tls.worker = new std::shared_ptr<Worker>(std::make_shared<Worker>());
+    napi_add_env_cleanup_hook(env, detach, nullptr);
+  }
+  initCreds();
+  return nullptr;
+}
+
+int64_t limitKernelCalls(int32_t isLimited) {
+  if (isLimited) kernelCalls = KernelCalls{false, false, false};
+  else probeKernelCalls();
+  return 0;
+}
