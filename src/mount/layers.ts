@@ -6,6 +6,7 @@
 // `l/XX../../diff1` where `l/XX..` is a symbolic link.
 
 import { accessSync, type BigIntStats, constants, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { native } from '../sys/native.js'
 import { type Claim, claimWorkdir } from './claim.js'
 import { MountError, reasonOf, systemError } from './errors.js'
@@ -140,7 +141,20 @@ function checkWork(work: Place, upper: Place): void {
   }
 }
 
-/** Opens and checks all layers. Ensures on failure that nothing stays open and nothing was changed. */
+/** Throws when the mount would lie inside a layer: the union would then find itself in there, and wait. */
+function checkOutside(mountpoint: string, layers: readonly Place[]): void {
+  const byKey = new Map(layers.map((layer) => [key(layer.stat), layer]))
+  for (let path = dirname(mountpoint); ; path = dirname(path)) {
+    const stat = statSync(encodePath(path), { bigint: true, throwIfNoEntry: false })
+    const layer = stat === undefined ? undefined : byKey.get(key(stat))
+    if (layer !== undefined) {
+      throw new MountError(`the mount point lies inside ${name(layer)}; mount it outside of all layers`)
+    }
+    if (path === '/' || path === '.') return
+  }
+}
+
+/** Opens and checks all layers. `mountpoint` is a real path. Ensures on failure that nothing stays open and nothing was changed. */
 export function openLayers(options: MountOptions, mountpoint: string): Layers {
   const opened: Place[] = []
   const open = (what: string, path: string): Place => {
@@ -159,6 +173,7 @@ export function openLayers(options: MountOptions, mountpoint: string): Layers {
     const layers = upper === undefined ? lowers : [upper, ...lowers]
     for (const layer of layers) checkAccess(layer, constants.R_OK | constants.X_OK)
     checkApart(work === undefined ? layers : [...layers, work])
+    if (mountpoint !== '') checkOutside(mountpoint, layers)
     let claim: Claim | undefined
     if (isWritable) {
       checkAccess(upper!, constants.W_OK)

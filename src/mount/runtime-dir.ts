@@ -54,6 +54,11 @@ export function socketPath(record: Pick<MountRecord, 'device' | 'pid'>, dir = ru
   return join(dir, `${stem(record.device, record.pid)}.sock`)
 }
 
+/** Returns the path of the file that a daemon logs to; it is there only after the first line. */
+export function logPath(record: Pick<MountRecord, 'device' | 'pid'>, dir = runtimeDir()): string {
+  return join(dir, `${stem(record.device, record.pid)}.log`)
+}
+
 /** Writes a record so that readers see all of it or nothing. Throws when the directory can't be made. */
 export function writeRecord(record: MountRecord, dir = runtimeDir()): void {
   mkdirSync(dir, { recursive: true, mode: 0o755 })

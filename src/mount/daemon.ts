@@ -1,0 +1,256 @@
+// A mount's life in its process: open the layers, mount, answer INIT, serve, and after the unmount leave
+// nothing behind. In which process that is, and who waits for it, is the caller's affair.
+//
+// Order: whatever is made is undone in the reverse order when a later step fails. What users may rely on
+// (all data in the upper) is done when umount returns; the end of this process only tidies up.
+
+import { stat } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { Worker } from 'node:worker_threads'
+import { errnoReason } from '../base/errno.js'
+import type { Agreement } from '../fuse/negotiate.js'
+import { createSessionShared } from '../fuse/session-shared.js'
+import type { End, Transport } from '../fuse/transport.js'
+import { native } from '../sys/native.js'
+import type { UnionState } from '../union/state.js'
+import { createUnionState } from '../union/union-fs.js'
+import type { MountRequest } from './arguments.js'
+import { checkMountpoint, type MountedDevice, mountDevice } from './device.js'
+import { startWorker, type WorkerPlan } from './engine.js'
+import { MountError, reasonOf, systemError } from './errors.js'
+import { fdPath, type Layers, openLayers } from './layers.js'
+import type { Log } from './log.js'
+import { startTime } from './mount-info.js'
+import type { MountOptions } from './options.js'
+import { encodePath } from './path-bytes.js'
+import { realDirectory } from './real-path.js'
+import { type MountRecord, removeRecord, runtimeDir, writeRecord } from './runtime-dir.js'
+import { unionConfig } from './union-config.js'
+import { VERSION } from './version.js'
+import { markVolatile, refuseAfterCrash } from './volatile-mark.js'
+
+/** How long a mount that is still in use after SIGTERM is served on. */
+const LINGER_MS = 5000
+/** How long the end of the other workers is awaited. */
+const THREADS_MS = 1000
+
+export type LiveMount = {
+  readonly record: MountRecord
+  readonly agreement: Agreement
+  /** The session's counters, and the union's tables. */
+  readonly shared: SharedArrayBuffer
+  readonly state: UnionState
+  /** Resolves when the mount is gone and everything is tidied up. */
+  readonly whenEnded: Promise<End>
+  /** Takes the mount off; `whenEnded` resolves after that. */
+  stop(): void
+}
+
+/** Steps to undo, last one first. */
+class Undo {
+  readonly #steps: (() => void)[] = []
+  add(step: () => void): void {
+    this.#steps.push(step)
+  }
+  run(): void {
+    for (const step of this.#steps.splice(0).reverse()) {
+      try {
+        step()
+      } catch {
+        // The remaining steps matter more.
+      }
+    }
+  }
+}
+
+/** Mounts and serves on this thread. Resolves when the mount is live; rejects with nothing changed. */
+export async function serve(request: MountRequest, log: Log): Promise<LiveMount> {
+  const undo = new Undo()
+  try {
+    return await bringUp(request, log, undo)
+  } catch (error) {
+    undo.run()
+    throw error
+  }
+}
+
+async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<LiveMount> {
+  const { options, given, mountpoint } = request
+  const maxFds = native.raiseFileLimit()
+  if (maxFds < 0) throw systemError(maxFds, 'limit of open files', '', 'setrlimit')
+  const target = realDirectory('mount point', mountpoint)
+  checkMountpoint(target, mountpoint)
+  const layers = openLayers(options, target)
+  undo.add(() => layers.close())
+  prepareVolatile(options, layers, undo)
+  const workers = Math.max(1, options.workers)
+
+  const mounted = mountDevice(target, options, !layers.isWritable, given)
+  // The device is closed first: then unmounting can't wait for answers that nobody gives.
+  undo.add(() => mounted.detach())
+  undo.add(() => native.close(mounted.fd))
+  if (mounted.device !== '') layers.claim?.settle(mounted.device)
+
+  const plan = makePlan(options, layers, mounted, workers, maxFds)
+  const { transport, agreement } = await startFirst(plan, log)
+  const device = await firstLook(target)
+  if (device !== mounted.device) layers.claim?.settle(device)
+
+  const record = makeRecord(request, target, device)
+  try {
+    writeRecord(record)
+    undo.add(() => removeRecord(record))
+  } catch (error) {
+    log(`no record in ${runtimeDir()}: ${(error as Error).message}`)
+  }
+  const others = startOthers(plan, workers, undo, log)
+  const whenEnded = transport.whenEnded.then(async (end) => {
+    await Promise.race([Promise.all(others.map(endOfThread)), delay(THREADS_MS)])
+    undo.run()
+    return end
+  })
+  return {
+    record,
+    agreement,
+    shared: plan.shared,
+    state: plan.state,
+    whenEnded,
+    stop: () => stop(target, transport, log),
+  }
+}
+
+function prepareVolatile(options: MountOptions, layers: Layers, undo: Undo): void {
+  if (!layers.isWritable) return
+  refuseAfterCrash(fdPath(layers.workFd), options.upper!, options.work!)
+  if (options.volatile) undo.add(markVolatile(fdPath(layers.workFd)))
+}
+
+function makePlan(
+  options: MountOptions,
+  layers: Layers,
+  mounted: MountedDevice,
+  workers: number,
+  maxFds: number,
+): WorkerPlan {
+  const config = unionConfig(options, layers, mounted.fd, workers, maxFds)
+  return {
+    state: createUnionState(config),
+    shared: createSessionShared(workers),
+    worker: 0,
+    device: mounted.fd,
+    data: options.data,
+    hasAcl: options.acl,
+    timeoutMs: options.timeout * 1000,
+    isTraced: options.debug,
+  }
+}
+
+/** Starts worker 0 here; resolves when it has agreed with the kernel. */
+function startFirst(plan: WorkerPlan, log: Log): Promise<{ transport: Transport; agreement: Agreement }> {
+  return new Promise((resolve, reject) => {
+    const transport = startWorker(plan, {
+      log,
+      onInit(outcome) {
+        // The answer itself goes out after this call.
+        setImmediate(() => {
+          if (typeof outcome === 'string') reject(new MountError(outcome, 'EPROTO'))
+          else resolve({ transport, agreement: outcome })
+        })
+      },
+    })
+    void transport.whenEnded.then((end) => {
+      reject(new MountError(`the mount ended before it began (${JSON.stringify(end)})`, 'EIO'))
+    })
+  })
+}
+
+/** Returns the device number that users see at the mount point. A round trip through the whole mount. */
+function firstLook(target: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    stat(encodePath(target), { bigint: true }, (error, result) => {
+      if (error !== null) {
+        reject(new MountError(`the mount does not answer: ${reasonOf(error)}`, error.code ?? 'EIO'))
+        return
+      }
+      // new_encode_dev() of the kernel, as glibc's makedev() has it.
+      const major = Number(((result.dev >> 8n) & 0xfffn) | ((result.dev >> 32n) & 0xfffff000n))
+      const minor = Number((result.dev & 0xffn) | ((result.dev >> 12n) & 0xffffff00n))
+      resolve(`${major}:${minor}`)
+    })
+  })
+}
+
+function makeRecord({ options, given }: MountRequest, target: string, device: string): MountRecord {
+  const shown: Record<string, unknown> = {}
+  for (const name of given) {
+    if (!(name in LAYER_OPTIONS)) shown[name] = (options as Record<string, unknown>)[name]
+  }
+  return {
+    mountpoint: target,
+    lowers: options.lower.map((path) => resolvePath(path)),
+    upper: options.upper === null ? null : resolvePath(options.upper),
+    work: options.work === null ? null : resolvePath(options.work),
+    pid: process.pid,
+    startTime: startTime('self'),
+    since: new Date().toISOString(),
+    device,
+    options: shown,
+    version: VERSION,
+  }
+}
+
+const LAYER_OPTIONS = { lower: true, upper: true, work: true, foreground: true } as const
+
+/** Returns a path made absolute, with its `..` and symbolic links as they are. */
+function resolvePath(path: string): string {
+  return path.startsWith('/') ? path : `${process.cwd()}/${path}`
+}
+
+/** Returns a constructor that only mounts with several workers, or SIGTERM, need: it costs time at start. */
+function threads(): typeof import('node:worker_threads') {
+  return createRequire(import.meta.url)('node:worker_threads') as typeof import('node:worker_threads')
+}
+
+function startOthers(plan: WorkerPlan, workers: number, undo: Undo, log: Log): Worker[] {
+  const others: Worker[] = []
+  for (let worker = 1; worker < workers; worker++) {
+    const device = native.cloneDevice(plan.device)
+    if (device < 0) {
+      log(`worker ${worker}: ${errnoReason(device)}; going on with ${worker}`)
+      break
+    }
+    undo.add(() => native.close(device))
+    const workerData: WorkerPlan = { ...plan, worker, device }
+    const thread = new (threads().Worker)(new URL('./worker.js', import.meta.url), { workerData })
+    thread.on('message', (message: { log?: string }) => {
+      if (message.log !== undefined) log(message.log)
+    })
+    thread.on('error', (error) => log(`worker ${worker}: ${error.stack}`))
+    others.push(thread)
+  }
+  return others
+}
+
+function endOfThread(thread: Worker): Promise<void> {
+  return new Promise((resolve) => {
+    if (thread.threadId === -1) return resolve()
+    thread.on('exit', () => resolve())
+    thread.postMessage('stop')
+  })
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}
+
+/** Takes the mount off; when somebody still uses it, serves on for a while and then ends all the same. */
+function stop(target: string, transport: Transport, log: Log): void {
+  const thread = new (threads().Worker)(new URL('./unmount-thread.js', import.meta.url), {
+    workerData: target,
+  })
+  thread.on('message', (result: number) => {
+    if (result < 0) log(`unmount ${target}: ${errnoReason(result)}`)
+  })
+  thread.on('error', (error) => log(`unmount ${target}: ${error.stack}`))
+  setTimeout(() => transport.stop(), LINGER_MS).unref()
+}

@@ -1,0 +1,53 @@
+// One worker of a mount: its arena, the union on the shared tables, a session, a transport. The main
+// thread is worker 0; worker.ts runs the same for the others. The one place that knows how those are made.
+
+import { DevFuseTransport } from '../fuse/dev-fuse.js'
+import type { Agreement, DataMode } from '../fuse/negotiate.js'
+import { Session } from '../fuse/session.js'
+import type { Transport } from '../fuse/transport.js'
+import { native } from '../sys/native.js'
+import type { UnionState } from '../union/state.js'
+import { UnionFileSystem } from '../union/union-fs.js'
+import { createArena } from '../vfs/arena.js'
+
+/** What a worker is made from; plain data, so that it can be handed to a thread. */
+export type WorkerPlan = {
+  readonly state: UnionState
+  /** The session's counters and outcome of INIT; see fuse/session-shared.ts. */
+  readonly shared: SharedArrayBuffer
+  readonly worker: number
+  /** This worker's own fd of the device. */
+  readonly device: number
+  readonly data: DataMode
+  readonly hasAcl: boolean
+  readonly timeoutMs: number
+  readonly isTraced: boolean
+}
+
+export type WorkerHooks = {
+  readonly log: (line: string) => void
+  readonly onInit?: (outcome: Agreement | string) => void
+}
+
+/** Starts a worker on this thread; it serves from the thread's event loop. Throws when it can't. */
+export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
+  native.setThreadName(`mica/${plan.worker}`)
+  const arena = createArena()
+  const fs = new UnionFileSystem(plan.state, arena)
+  const session = new Session({
+    arena,
+    fs,
+    shared: plan.shared,
+    worker: plan.worker,
+    negotiate: { data: plan.data, hasAcl: plan.hasAcl, transport: 'dev-fuse', maxStackDepth: 1 },
+    entryTimeoutMs: plan.timeoutMs,
+    attrTimeoutMs: plan.timeoutMs,
+    negativeTimeoutMs: plan.timeoutMs,
+    log: hooks.log,
+    ...(hooks.onInit === undefined ? {} : { onInit: hooks.onInit }),
+    ...(plan.isTraced ? { trace: hooks.log } : {}),
+  })
+  const transport = new DevFuseTransport(plan.device, arena)
+  transport.start(session)
+  return transport
+}

@@ -1,0 +1,56 @@
+// Starts a daemon and waits until its mount is live: what build/Release/mica-launch does for bin/mica, for
+// callers that are Node programs already.
+
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { MountError, UsageError } from './errors.js'
+
+export type LaunchOptions = {
+  /** Arguments of `mica mount`, or of `mica-overlay` after '--overlay'. */
+  readonly args: readonly string[]
+  /** Where the daemon's warnings go until it lets go of stderr. */
+  readonly stderr?: 'inherit' | 'ignore'
+  readonly env?: NodeJS.ProcessEnv
+}
+
+const STATUS_FD = 3
+
+/**
+ * Resolves with the daemon's pid when the mount is live. Rejects with its message: UsageError for wrong
+ * arguments, MountError otherwise; then nothing is mounted.
+ */
+export function launch({ args, stderr = 'inherit', env = process.env }: LaunchOptions): Promise<number> {
+  const script = fileURLToPath(new URL('./daemon-main.js', import.meta.url))
+  const child = spawn(process.execPath, [script, ...args], {
+    detached: true,
+    stdio: ['ignore', stderr === 'inherit' ? process.stderr : 'ignore', stderr, 'pipe'],
+    env: { ...env, MICA_STATUS_FD: String(STATUS_FD) },
+  })
+  return new Promise((resolve, reject) => {
+    const status = child.stdio[STATUS_FD] as NodeJS.ReadableStream
+    let text = ''
+    let code: number | null = null
+    child.on('error', (error) => reject(new MountError(`the daemon can't be started: ${error.message}`)))
+    child.on('exit', (status_, signal) => {
+      code = status_
+      if (signal !== null) text += text === '' ? `error 1 the daemon was killed by ${signal}` : ''
+    })
+    status.on('data', (chunk: Buffer) => {
+      text += chunk.toString()
+    })
+    status.on('end', () => {
+      child.unref()
+      if (text.startsWith('ok')) resolve(child.pid!)
+      else setImmediate(() => reject(failure(text, code)))
+    })
+  })
+}
+
+/** Returns the error for an `error STATUS PROGRAM: VERB OBJECT: REASON` line. */
+function failure(text: string, code: number | null): Error {
+  const [, status, line] = /^error (\d+) (.*)/.exec(text) ?? []
+  if (line === undefined)
+    return new MountError(`the daemon ended without a word (exit status ${code ?? '?'})`)
+  const reason = line.replace(/^mica: mount(?: .*?)?: |^mica-overlay: /, '')
+  return status === '2' ? new UsageError(reason) : new MountError(reason)
+}

@@ -1,0 +1,99 @@
+// What the union is told: mount options and opened layers as its configuration, with what only a look at
+// this process and these directories can tell (may we write trusted.* names, make whiteouts, …).
+
+import { readFileSync } from 'node:fs'
+import { native } from '../sys/native.js'
+import type { UnionConfig } from '../union/state.js'
+import { createArena, SCRATCH_NAME, SCRATCH_VALUE } from '../vfs/arena.js'
+import type { Layers } from './layers.js'
+import type { IdRange, MountOptions } from './options.js'
+
+const S_IFCHR = 0o020000
+const CAP_SYS_ADMIN = 21n
+/** Lower files from here on are opened for passthrough; smaller ones are cheaper in the page cache. */
+const PASSTHROUGH_MIN_BYTES = 128 * 1024
+/** Marks on a layer's root that say: owner and mode of everything are in this attribute. */
+const OVERRIDE_STAT = ['user.containers.override_stat', 'user.fuseoverlayfs.override_stat']
+const NO_ID = -1
+
+/** Tells whether names in `trusted.` can be used: that takes CAP_SYS_ADMIN outside all user namespaces. */
+function canUseTrusted(): boolean {
+  try {
+    const status = readFileSync('/proc/self/status', 'latin1')
+    const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`)
+    const isInitial = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'))
+    return isInitial && (effective & (1n << CAP_SYS_ADMIN)) !== 0n
+  } catch {
+    return false
+  }
+}
+
+/** Asks the directories themselves. Needs this thread's arena; attaches one of its own for the while. */
+class Probe {
+  readonly #bytes: Uint8Array
+
+  constructor() {
+    const arena = createArena()
+    this.#bytes = arena.bytes
+    native.attach(arena.bytes, new Uint8Array(new SharedArrayBuffer(64)))
+  }
+
+  #put(name: string): number {
+    const length =
+      this.#bytes.length > 0 ? Buffer.from(this.#bytes.buffer).write(name, SCRATCH_NAME, 'latin1') : 0
+    this.#bytes[SCRATCH_NAME + length] = 0
+    return SCRATCH_NAME
+  }
+
+  /** Tells whether a whiteout in the kernel's form can be made beside the upper. */
+  canMakeWhiteout(workFd: number): boolean {
+    const name = this.#put(`#mica.${process.pid}`)
+    const made = native.mknodAt(workFd, name, S_IFCHR, 0, -1, -1, 0)
+    if (made >= 0) native.unlinkAt(workFd, name, 0)
+    return made >= 0
+  }
+
+  hasXattr(fd: number, name: string): boolean {
+    return native.getXattrAt(fd, 0, this.#put(name), SCRATCH_VALUE, 0) >= 0
+  }
+}
+
+function ranges(map: readonly IdRange[]): UnionConfig['uidMap'] {
+  return map.map(({ inside, outside, count }) => ({ disk: inside, shown: outside, count }))
+}
+
+/** Returns the union's configuration. `device` is the mounted FUSE device. */
+export function unionConfig(
+  options: MountOptions,
+  layers: Layers,
+  device: number,
+  workers: number,
+  maxFds: number,
+): UnionConfig {
+  const probe = new Probe()
+  const isDotWanted = process.env.FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT === '1'
+  const canMakeWhiteout = layers.isWritable && !isDotWanted && probe.canMakeWhiteout(layers.workFd)
+  const isMarked = layers.layers.some(({ fd }) => OVERRIDE_STAT.some((name) => probe.hasXattr(fd, name)))
+  return {
+    layers: layers.layers.map(({ fd, path }) => ({ fd, path, hasDotWhiteouts: true })),
+    isWritable: layers.isWritable,
+    workFd: layers.workFd,
+    device,
+    dataMode: options.data,
+    passthroughMin: PASSTHROUGH_MIN_BYTES,
+    isVolatile: options.volatile || !options.fsync,
+    hasRedirects: options.redirectDir,
+    xattrPrefix: canUseTrusted() ? 'trusted.overlay.' : 'user.overlay.',
+    whiteouts: canMakeWhiteout || !layers.isWritable ? 'device' : 'dot-wh',
+    hasOverrideStat: options.xattrPermissions === 2 || isMarked,
+    uidMap: ranges(options.uidMapping),
+    gidMap: ranges(options.gidMapping),
+    squashUid: options.squashToRoot ? 0 : (options.squashToUid ?? NO_ID),
+    squashGid: options.squashToRoot ? 0 : (options.squashToGid ?? NO_ID),
+    maxNodes: options.maxNodes,
+    maxFds,
+    maxDirFds: Math.max(64, Math.floor(maxFds / 4)),
+    workers,
+    isUnlocked: process.env.MICA_TEST_UNLOCKED === '1',
+  }
+}
