@@ -89,7 +89,7 @@ export class DevFuseTransport implements Transport {
     const { u32, i32 } = this.#arena
     for (let taken = 0; taken < DRAIN_MAX; taken++) {
       const kind = native.nextCompletion()
-      if (kind === 0) return true
+      if (kind <= 0) return true
       if (kind === COMPLETION_PARKED) native.reply(session.redispatch(u32[(CTL >> 2) + CTL_IN_LENGTH]!))
       else session.completed(u32[CTL_JOB]!, i32[CTL_JOB_RESULT]!)
     }

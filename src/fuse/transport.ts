@@ -14,7 +14,7 @@ export interface Transport {
   readonly name: string
   /** Serves requests on this thread's event loop from here on. Throws when it can't. */
   start(session: Session): void
-  /** Serves no more; what is already in hand is answered. `whenEnded` resolves. */
+  /** Serves no more; a request in hand and those parked are answered EIO. `whenEnded` resolves. */
   stop(): void
   /** Resolves once, after the last request. Never rejects. */
   readonly whenEnded: Promise<End>
