@@ -6,6 +6,7 @@
 #include "abi.h"
 #include "arena.h"
 #include "calls.h"
+#include <linux/fs.h>
 
 namespace {
 
@@ -190,6 +191,12 @@ const Row rows[] = {
     CONSTANT(FUSE_DEV_IOC_BACKING_OPEN),
     CONSTANT(FUSE_DEV_IOC_BACKING_CLOSE),
     CONSTANT(FUSE_DEV_IOC_SYNC_INIT),
+    CONSTANT(FS_IOC_GETFLAGS),
+    CONSTANT(FS_IOC_SETFLAGS),
+    CONSTANT(FS_IOC32_GETFLAGS),
+    CONSTANT(FS_IOC32_SETFLAGS),
+    CONSTANT(FS_IOC_FSGETXATTR),
+    CONSTANT(FS_IOC_FSSETXATTR),
     SIZE(fuse_in_header),
     FIELD(fuse_in_header, len),
     FIELD(fuse_in_header, opcode),

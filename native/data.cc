@@ -83,11 +83,12 @@ int64_t seekReply(int32_t fd, int64_t offset, int32_t whence, At out) {
   return 8;
 }
 
-// The 32-bit names of the two flag calls; the argument is an int in both.
-static const uint32_t GETFLAGS_32 = _IOR('f', 1, int), SETFLAGS_32 = _IOW('f', 2, int);
 
 int64_t ioctlFd(int32_t fd, uint32_t command, At data) {
-  uint32_t known = command == GETFLAGS_32 ? FS_IOC_GETFLAGS : command == SETFLAGS_32 ? FS_IOC_SETFLAGS : command;
+  // The argument of the two flag calls is an int under either number.
+  uint32_t known = command == FS_IOC32_GETFLAGS   ? FS_IOC_GETFLAGS
+                   : command == FS_IOC32_SETFLAGS ? FS_IOC_SETFLAGS
+                                                  : command;
   switch (known) {
   case FS_IOC_GETFLAGS:
   case FS_IOC_SETFLAGS:

@@ -229,7 +229,7 @@ export interface Native {
   umount(target: Uint8Array, flags: number): number
   /**
    * Runs `fusermount3 -o OPTIONS -- TARGET` with _FUSE_COMMFD and returns the device fd it sends;
-   * on failure -errno, with its words in `lastMessage()`.
+   * on failure -EPERM with its words in `lastMessage()`, or -ENOENT when there is no such program.
    */
   fusermount(program: string, options: string, target: Uint8Array): number
   lastMessage(): string
