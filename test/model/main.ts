@@ -1,0 +1,43 @@
+// The model test by hand:
+//   node dist/test/model/main.js [--driver kernel|mica] [--seed S] [--ops N] [--workers N]
+//                                [--option O]… [--mutate VERB] [--replay FILE] [--budget SECONDS]
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { packageRoot } from '../support/package-root.js'
+import { campaign, tell } from './campaign.js'
+import { run } from './runner.js'
+
+const { values } = parseArgs({
+  options: {
+    driver: { type: 'string', default: 'mica' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    ops: { type: 'string', default: '20000' },
+    workers: { type: 'string', default: '1' },
+    option: { type: 'string', multiple: true, default: [] },
+    flag: { type: 'string', multiple: true, default: [] },
+    mutate: { type: 'string' },
+    replay: { type: 'string' },
+    budget: { type: 'string', default: '90' },
+  },
+})
+
+const isKernel = values.driver === 'kernel'
+const union = {
+  driver: isKernel ? 'kernel' : join(packageRoot, 'bin/mica'),
+  options: isKernel ? [] : ['--workers', values.workers, ...values.option],
+}
+const flags = [...values.flag, ...(values.mutate ? ['--mutate', values.mutate] : [])]
+
+if (values.replay !== undefined) {
+  const outcome = await run(union, { script: readFileSync(values.replay, 'latin1'), each: true, flags })
+  console.log(outcome.report)
+  process.exitCode = outcome.kind === '' ? 0 : 1
+} else {
+  const wish = { seed: Number(values.seed), ops: Number(values.ops), flags }
+  console.log(`first seed ${wish.seed}`)
+  const summary = await campaign(union, { ...wish, shrinkFor: Number(values.budget) * 1000 })
+  console.log(`${summary.operations} operations in ${summary.runs} runs`)
+  if (summary.failure) console.log(tell(summary.failure))
+  process.exitCode = summary.failure ? 1 : 0
+}
