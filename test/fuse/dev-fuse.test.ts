@@ -4,7 +4,7 @@
 
 import { execFile } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { mkdtemp, open, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -16,7 +16,6 @@ import { Session } from '../../src/fuse/session.js'
 import { createSessionShared, sumCounters } from '../../src/fuse/session-shared.js'
 import { native } from '../../src/sys/native.js'
 import { createArena, SCRATCH_NAME } from '../../src/vfs/arena.js'
-import { PARKED } from '../../src/vfs/file-system.js'
 import { memoryFs, nodes } from './memory-fs.js'
 import type { Answer, Method } from './wire.js'
 
@@ -68,12 +67,12 @@ async function mountMemory(t: Test, data: DataMode) {
   const unmount = async () => {
     isMounted = false
     await run('umount', ['--no-canonicalize', dir], { timeout: 10_000 })
+    t.notOk((await readFile('/proc/self/mountinfo', 'latin1')).includes(dir), 'nothing stays mounted')
   }
   t.teardown(async () => {
     if (isMounted) await run('umount', ['-l', '-f', dir]).catch(() => {})
     transport.stop()
     native.close(device)
-    t.notOk((await readFile('/proc/self/mountinfo', 'latin1')).includes(dir), 'nothing stays mounted')
     await rmdir(dir)
   })
   return { dir, arena, fs, shared, log, inits, device, transport, count, unmount }
@@ -152,11 +151,10 @@ t.test('an exception, a parked request, and a busy client', { skip: reasonToSkip
     (await Promise.all(many)).every((code) => code === 'ENOENT'),
     '2000 requests of 4 threads',
   )
-  t.notOk(sumCounters(m.shared)['LOOKUP']?.requests === PARKED)
 
   const notifier = new Notifier(m.device, m.arena)
-  const nameLength =
-    m.arena.bytes.length > 0 ? Buffer.from(m.arena.bytes.buffer).write('hello.txt\0', SCRATCH_NAME) - 1 : 0
+  const nameLength = Buffer.from(m.arena.bytes.buffer).write('hello.txt', SCRATCH_NAME)
+  m.arena.bytes[SCRATCH_NAME + nameLength] = 0
   const lookups = m.count('lookup')
   await stat(join(m.dir, 'hello.txt'))
   t.equal(m.count('lookup'), lookups)
@@ -166,10 +164,14 @@ t.test('an exception, a parked request, and a busy client', { skip: reasonToSkip
   t.equal(notifier.invalidateEntry(1, SCRATCH_NAME, nameLength, true), 0)
   await stat(join(m.dir, 'hello.txt'))
   t.equal(m.count('lookup'), lookups + 2, 'and so is an expired one')
-  const asked = m.count('getattr')
+  const asked = m.count('getattr') + m.count('statx')
   t.equal(notifier.invalidateInode(2, -1, 0), 0)
   await stat(join(m.dir, 'hello.txt'))
-  t.equal(m.count('getattr'), asked + 1, 'attributes of an invalidated inode are asked for again')
+  t.equal(
+    m.count('getattr') + m.count('statx'),
+    asked + 1,
+    'attributes of an invalidated inode are asked for again',
+  )
   t.equal(notifier.deleteEntry(1, 2, SCRATCH_NAME, nameLength), 0)
   await stat(join(m.dir, 'hello.txt'))
   t.equal(m.count('lookup'), lookups + 3, 'a deleted name is looked up again')
@@ -190,17 +192,12 @@ t.test('without OPEN files are read without handles', { skip: reasonToSkip() }, 
   t.strictSame(await m.transport.whenEnded, { reason: 'unmounted' })
 })
 
-t.test(
-  'stop() ends the transport, and a refused INIT leaves no live mount',
-  { skip: reasonToSkip() },
-  async (t) => {
-    const m = await mountMemory(t, 'cache')
-    t.equal((await stat(m.dir)).ino, 1001)
-    m.transport.stop()
-    m.transport.stop()
-    t.strictSame(await m.transport.whenEnded, { reason: 'stopped' })
-    t.equal(m.count('destroy'), 1)
-    await rm(join(tmpdir(), 'mica-dev-fuse-none'), { force: true })
-    await m.unmount()
-  },
-)
+t.test('stop() ends the transport', { skip: reasonToSkip() }, async (t) => {
+  const m = await mountMemory(t, 'cache')
+  t.equal((await stat(m.dir)).ino, 1001)
+  m.transport.stop()
+  m.transport.stop()
+  t.strictSame(await m.transport.whenEnded, { reason: 'stopped' })
+  t.equal(m.count('destroy'), 1)
+  await m.unmount()
+})

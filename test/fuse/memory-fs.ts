@@ -96,6 +96,11 @@ export function memoryFs(arena: Arena): RecordingFs {
       putAttr(arena, node, out)
       return 0
     },
+    statx: (node, _handle, out) => {
+      putAttr(arena, node, out)
+      arena.u32[(out >> 2) + 23] = 1_500_000_000
+      return 0
+    },
     open: (_node, flags) => ((flags & 3) === 0 ? opens(FOPEN_KEEP_CACHE)() : -EROFS),
     read: (node, _handle, offset, size, out) => nodes[node]!.data!.copy(bytes, out, offset, offset + size),
     release: 0,
