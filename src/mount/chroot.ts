@@ -21,6 +21,7 @@ import { native } from '../sys/native.js'
 import { MountError, systemError } from './errors.js'
 import { encodePath } from './path-bytes.js'
 
+const O_PATH = 0o10000000
 const CLONE_NEWNS = 0x20000
 const MS_RDONLY = 1
 const MS_NOSUID = 2
@@ -55,11 +56,15 @@ function isDirectory(path: string): boolean {
 }
 
 function mountDev(dev: string): number {
+  // Opened first: the new /dev may cover the host's, when the image is the host itself.
+  const nodes = DEVICES.map((name) => [name, native.openPath(encodePath(`/dev/${name}`), O_PATH, 0)] as const)
   const result = mountOr('mica', dev, 'tmpfs', MS_NOSUID | MS_NOEXEC, 'mode=755,size=64k')
   if (result < 0) return result
-  for (const name of DEVICES) {
+  for (const [name, fd] of nodes) {
+    if (fd < 0) continue
     writeFileSync(join(dev, name), '')
-    mountOr(`/dev/${name}`, join(dev, name), '', MS_BIND, '')
+    mountOr(`/proc/self/fd/${fd}`, join(dev, name), '', MS_BIND, '')
+    native.close(fd)
   }
   for (const name of ['pts', 'shm']) mkdirSync(join(dev, name))
   mountOr('mica', join(dev, 'pts'), 'devpts', MS_NOSUID | MS_NOEXEC, 'newinstance,ptmxmode=0666,mode=620')
@@ -90,9 +95,9 @@ export function enterRoot(root: string): string[] {
   if (isolated < 0) throw systemError(isolated, 'private mounts for', root, 'mount')
   const missing: string[] = []
   for (const [name, mount] of [
+    ['dev', mountDev],
     ['proc', mountProc],
     ['sys', mountSys],
-    ['dev', mountDev],
   ] as const) {
     const path = join(root, name)
     if (!isDirectory(path)) {

@@ -5,12 +5,14 @@
 // free the moment umount returns, although the daemon may still be on its way out, and after a
 // kill -9 of the daemon. No lock is held that would outlive the mount.
 
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { MountError } from './errors.js'
 import { startTime } from './mount-info.js'
 import { isLive } from './runtime-dir.js'
 
-const NAME = 'mica.mount'
+/** Beside the driver's scratch files, where the kernel's overlayfs sweeps it if it ever gets this workdir. */
+const DIR = 'work'
+const NAME = 'mica%'
 
 type ClaimRecord = { pid: number; startTime: string; device: string; mountpoint: string }
 
@@ -43,7 +45,8 @@ function holds(record: ClaimRecord): boolean {
  * this process. Throws EBUSY with the mount point when a live mount has it.
  */
 export function claimWorkdir(dir: string, shown: string, mountpoint: string): Claim {
-  const path = `${dir}/${NAME}`
+  mkdirSync(`${dir}/${DIR}`, { recursive: true, mode: 0o700 })
+  const path = `${dir}/${DIR}/${NAME}`
   const draft = `${path}.${process.pid}`
   const record: ClaimRecord = { pid: process.pid, startTime: startTime('self'), device: NOT_YET, mountpoint }
   const write = (): void => writeFileSync(draft, `${JSON.stringify(record)}\n`, { mode: 0o644 })

@@ -2,7 +2,7 @@
 // or of a user namespace), through the set-user-id helper fusermount3 otherwise. Opens the
 // mount point before, so that it is the same directory whatever happens to its name.
 
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { readFileSync, statfsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, errnoName, errnoReason } from '../base/errno.js'
 import { native } from '../sys/native.js'
@@ -47,7 +47,8 @@ export function checkMountpoint(real: string, given: string): void {
 /** Tells whether a FUSE mount has lost its server: any use of it then ends in ENOTCONN at once. */
 export function isDead(path: string): boolean {
   try {
-    accessSync(encodePath(path), constants.F_OK)
+    // Attributes may come from the kernel's cache; this question always goes to the server.
+    statfsSync(encodePath(path))
     return false
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOTCONN'
