@@ -1,0 +1,483 @@
+// Bringing a lower object to the upper, and all directories above it first.
+//
+// See fs/overlayfs/copy_up.c:ovl_copy_up_one(). Order: data (durable unless volatile), xattrs,
+// owner, mode, times, then a rename into place; the parent's times are put back. Data is copied off
+// the loop: the request is parked and comes again when the copy is in place.
+
+import {
+  EAGAIN,
+  EEXIST,
+  EINVAL,
+  EIO,
+  ENODATA,
+  ENOENT,
+  ENOMEM,
+  EOPNOTSUPP,
+  EPERM,
+  ERANGE,
+  EROFS,
+  ESTALE,
+} from '../base/errno.js'
+import {
+  SCRATCH_LIST,
+  SCRATCH_NAME,
+  SCRATCH_STAT,
+  SCRATCH_VALUE,
+  STAT_ATIME,
+  STAT_ATIME_NS,
+  STAT_GID,
+  STAT_MODE,
+  STAT_MTIME,
+  STAT_MTIME_NS,
+  STAT_NLINK,
+  STAT_RDEV,
+  STAT_SIZE,
+  STAT_UID,
+} from '../vfs/arena.js'
+import { PARKED } from '../vfs/file-system.js'
+import { copyName, dirFd, locate } from './address.js'
+import { S_IFDIR, S_IFMT, S_IFREG } from './attr.js'
+import { supersede } from './bind.js'
+import { D_PARENT } from './dentry-table.js'
+import { readReals, writeReals } from './dir-stack.js'
+import { copyUpOtherNames } from './hard-links.js'
+import {
+  at,
+  F_COPYING,
+  F_IMPURE,
+  F_STALE,
+  F_UPPER,
+  isLive,
+  N_DENTRY,
+  N_FORWARD,
+  N_GENERATION,
+  N_HIDDEN,
+  N_INFO,
+  N_INO,
+  N_IO,
+  N_LAYER,
+  N_PIN,
+  N_SEQ,
+  T_DIR,
+  T_REG,
+  TYPE_MASK,
+} from './inode-table.js'
+import { ageSnapshot } from './snapshot.js'
+import { DENTRY_WORDS, ROOT } from './state.js'
+import { type Union, YES_AT } from './union.js'
+import { isInternalAt } from './user-xattr.js'
+import { numberOf, tempName, writeTempName } from './workdir.js'
+
+const O_RDONLY = 0
+const O_RDWR = 2
+const O_CREAT = 0o100
+const O_EXCL = 0o200
+const O_PATH = 0o10000000
+const AT_REMOVEDIR = 0x200
+/** The whole file. */
+export const ALL = Number.MAX_SAFE_INTEGER
+
+/** Times of a Stat, for utimensAt(): six words. */
+const TIMES = SCRATCH_NAME + 3328
+const PARENT_STAT = SCRATCH_STAT + 256
+const COPY_NAME = SCRATCH_NAME + 3584
+const OUR_NAME = SCRATCH_NAME + 3840
+
+/** Follows stale nodes to the one that is used now. */
+export function current(u: Union, node: number): number {
+  const t = u.t
+  while (isLive(t, node) && (t.nodes[at(node) + N_INFO]! & F_STALE) !== 0)
+    node = t.nodes[at(node) + N_FORWARD]!
+  return node
+}
+
+/**
+ * Ensures that a node's real is in the upper. Returns 0, PARKED (the request comes again), or
+ * -errno with nothing changed. Of a file's data at most the first `length` bytes are kept.
+ * Needs: the table lock is free and no node is odd in our hands.
+ */
+export function copyUp(u: Union, node: number, length = ALL): number {
+  if (!u.isWritable) return -EROFS
+  const t = u.t
+  node = current(u, node)
+  if (!isLive(t, node)) return -ESTALE
+  const info = t.nodes[at(node) + N_INFO]!
+  if ((info & F_UPPER) !== 0) return 0
+  return (info & TYPE_MASK) === T_DIR ? copyUpDirectory(u, node) : copyUpFile(u, node, length)
+}
+
+/** copyUp() for a directory, then its fd in the upper; for callers that change what is in it. */
+export function upperDir(u: Union, node: number): number {
+  if (!u.isWritable) return -EROFS
+  if ((u.t.nodes[at(node) + N_INFO]! & F_UPPER) === 0) {
+    const r = copyUpDirectory(u, node)
+    if (r < 0) return r
+  }
+  return dirFd(u, node, 0)
+}
+
+/** Under the lock: the parent of a node by its first name, 0 for a nameless one. */
+function parentOf(u: Union, node: number): number {
+  const dentry = u.t.nodes[at(node) + N_DENTRY]!
+  return dentry === 0 ? 0 : u.t.dentries[dentry * DENTRY_WORDS + D_PARENT]!
+}
+
+function copyUpDirectory(u: Union, node: number): number {
+  const t = u.t
+  const n = at(node)
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    if (node === ROOT) return -EIO // the root of a writable mount is in the upper from the start
+    t.lock()
+    const parent = parentOf(u, node)
+    t.unlock()
+    if (parent === 0) return -ENOENT
+    const parentFd = upperDir(u, parent)
+    if (parentFd < 0) return parentFd
+    const r = locate(u, node)
+    if (r < 0) return r
+    if (u.isUpper(u.layer)) return 0
+    const lowerFd = u.fd
+    t.lock()
+    if (parentOf(u, node) !== parent || (t.nodes[n + N_SEQ]! & 1) !== 0) {
+      if ((t.nodes[n + N_SEQ]! & 1) !== 0) t.unlockAndWait()
+      else t.unlock()
+      continue
+    }
+    if ((t.nodes[n + N_INFO]! & F_UPPER) !== 0) {
+      t.unlock()
+      return 0
+    }
+    t.nodes[n + N_SEQ]!++
+    copyName(u, t.nodes[n + N_DENTRY]! * DENTRY_WORDS, OUR_NAME)
+    t.unlock()
+
+    const made = makeUpperDirectory(u, lowerFd, parent, parentFd)
+    t.lock()
+    let result = made
+    if (made === 0) {
+      readReals(t, node, u.other)
+      prependUpper(u)
+      if (writeReals(t, node, u.other)) t.nodes[n + N_INFO]! |= F_UPPER
+      else result = -ENOMEM
+    }
+    t.nodes[n + N_SEQ]!++
+    t.announce()
+    t.unlock()
+    return result
+  }
+  return -EIO
+}
+
+/** Puts the upper in front of the reals in u.other. */
+function prependUpper(u: Union): void {
+  const reals = u.other
+  reals.layers.copyWithin(1, 0, reals.count)
+  reals.paths.copyWithin(1, 0, reals.count)
+  reals.layers[0] = 0
+  reals.paths[0] = 0
+  reals.count++
+}
+
+function makeUpperDirectory(u: Union, lowerFd: number, parent: number, parentFd: number): number {
+  const { sys } = u
+  const { workFd } = u.config
+  let r = sys.statAt(lowerFd, 0, SCRATCH_STAT)
+  if (r < 0) return r
+  const temp = tempName(u)
+  r = sys.mkdirAt(workFd, temp, 0o700, -1, -1, 0)
+  if (r < 0) return r
+  r = copyAttributes(u, lowerFd, 0, workFd, temp, SCRATCH_STAT >> 2)
+  if (r === 0) r = moveIntoPlace(u, parent, parentFd, temp, OUR_NAME)
+  if (r === -EEXIST || r === -39)
+    r = 0 // made by an earlier life of this mount
+  else if (r < 0) sys.unlinkAt(workFd, temp, AT_REMOVEDIR)
+  return r
+}
+
+/** Renames a finished temporary object into an upper directory and keeps that one's times. */
+function moveIntoPlace(u: Union, parent: number, parentFd: number, temp: number, name: number): number {
+  const marked = markImpure(u, parent, parentFd)
+  if (marked < 0) return marked
+  const s = u.sys.statAt(parentFd, 0, PARENT_STAT)
+  if (s < 0) return s
+  const r = u.sys.renameAt(u.config.workFd, temp, parentFd, name, 0)
+  if (r < 0) return r
+  writeTimes(u, PARENT_STAT >> 2)
+  u.sys.utimensAt(parentFd, 0, TIMES)
+  return 0
+}
+
+/** Writes the atime and mtime of the Stat at word `w` to TIMES and returns its place. */
+export function writeTimes(u: Union, w: number): number {
+  const o = TIMES >> 2
+  u.u32[o] = u.u32[w + STAT_ATIME]!
+  u.u32[o + 1] = u.u32[w + STAT_ATIME + 1]!
+  u.u32[o + 2] = u.u32[w + STAT_ATIME_NS]!
+  u.u32[o + 3] = u.u32[w + STAT_MTIME]!
+  u.u32[o + 4] = u.u32[w + STAT_MTIME + 1]!
+  u.u32[o + 5] = u.u32[w + STAT_MTIME_NS]!
+  return TIMES
+}
+
+/**
+ * Ensures that an upper directory carries `overlay.impure`: it holds objects whose ino or place
+ * is stored (fs/overlayfs/util.c:ovl_set_impure()).
+ */
+export function markImpure(u: Union, node: number, fd: number): number {
+  const t = u.t
+  if ((t.nodes[at(node) + N_INFO]! & F_IMPURE) !== 0) return 0
+  const r = u.sys.setXattrAt(fd, 0, u.refs.impure, YES_AT, 1, 0)
+  if (r < 0 && r !== -EOPNOTSUPP && r !== -EPERM) return r
+  t.lock()
+  t.nodes[at(node) + N_INFO]! |= F_IMPURE
+  t.unlock()
+  return 0
+}
+
+/** Copies xattrs (not ours), owner, mode and times. `w`: the source's Stat. Returns 0 or -errno. */
+export function copyAttributes(
+  u: Union,
+  fromFd: number,
+  fromRef: number,
+  toFd: number,
+  toRef: number,
+  w: number,
+): number {
+  const { sys } = u
+  let r = copyXattrs(u, fromFd, fromRef, toFd, toRef)
+  if (r < 0) return r
+  const mode = u.u32[w + STAT_MODE]!
+  r = sys.chownAt(toFd, toRef, u.u32[w + STAT_UID]!, u.u32[w + STAT_GID]!)
+  // An unprivileged owner of the mount can't give files away; the file is his then.
+  if (r < 0 && r !== -EPERM && r !== -EINVAL) return r
+  if ((mode & S_IFMT) !== 0o120000) {
+    r = sys.chmodAt(toFd, toRef, mode & 0o7777)
+    if (r < 0) return r
+  }
+  return sys.utimensAt(toFd, toRef, writeTimes(u, w))
+}
+
+function copyXattrs(u: Union, fromFd: number, fromRef: number, toFd: number, toRef: number): number {
+  const { sys } = u
+  const length = sys.listXattrAt(fromFd, fromRef, SCRATCH_LIST, 65536)
+  if (length <= 0) return length === -EOPNOTSUPP ? 0 : length
+  const end = SCRATCH_LIST + length
+  for (let name = SCRATCH_LIST; name < end; ) {
+    let nul = name
+    while (nul < end && u.bytes[nul] !== 0) nul++
+    if (!isInternalAt(u.bytes, name, nul - name)) {
+      const size = sys.getXattrAt(fromFd, fromRef, name, SCRATCH_VALUE, 65536)
+      if (size >= 0) {
+        const r = sys.setXattrAt(toFd, toRef, name, SCRATCH_VALUE, size, 0)
+        if (r < 0 && r !== -EOPNOTSUPP && !(r === -EPERM && !isUserXattr(u.bytes, name))) return r
+      } else if (size !== -ENODATA && size !== -EOPNOTSUPP && size !== -ERANGE) return size
+    }
+    name = nul + 1
+  }
+  return 0
+}
+
+/** Names that any owner may set: a refusal there is an error, elsewhere (trusted.) it is our lack. */
+function isUserXattr(bytes: Uint8Array, name: number): boolean {
+  return (
+    bytes[name] === 0x75 && bytes[name + 1] === 0x73 && bytes[name + 2] === 0x65 && bytes[name + 3] === 0x72
+  )
+}
+
+function copyUpFile(u: Union, node: number, length: number): number {
+  const t = u.t
+  const n = at(node)
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    t.lock()
+    const parent = parentOf(u, node)
+    t.unlock()
+    if (parent !== 0) {
+      const parentFd = upperDir(u, parent)
+      if (parentFd < 0) return parentFd
+    }
+    const r = locate(u, node)
+    if (r < 0) return r
+    if (u.isUpper(u.layer)) return 0
+    t.lock()
+    const info = t.nodes[n + N_INFO]!
+    if ((info & F_COPYING) !== 0) {
+      const parked = u.sys.park(node)
+      t.unlock()
+      if (parked !== -EAGAIN) return parked
+      continue
+    }
+    if ((t.nodes[n + N_SEQ]! & 1) !== 0) {
+      t.unlockAndWait()
+      continue
+    }
+    if ((info & (F_UPPER | F_STALE)) !== 0) {
+      t.unlock()
+      return copyUp(u, node, length)
+    }
+    if (parentOf(u, node) !== parent || t.nodes[n + N_SEQ] !== u.seq) {
+      t.unlock()
+      continue
+    }
+    t.nodes[n + N_INFO]! |= F_COPYING
+    t.unlock()
+    return startCopy(u, node, length)
+  }
+  return -EIO
+}
+
+/** Makes the temporary copy of the object at u.fd/u.ref; F_COPYING is ours. */
+function startCopy(u: Union, node: number, length: number): number {
+  const { sys } = u
+  const { workFd } = u.config
+  const fd = u.fd
+  const ref = u.ref
+  let r = sys.statAt(fd, ref, SCRATCH_STAT)
+  if (r < 0) return endCopy(u, node, r)
+  const w = SCRATCH_STAT >> 2
+  const mode = u.u32[w + STAT_MODE]!
+  const temp = tempName(u)
+  if ((mode & S_IFMT) === S_IFREG) return copyRegular(u, node, fd, ref, temp, length)
+  if ((mode & S_IFMT) === 0o120000) {
+    const size = sys.readlinkAt(fd, ref, SCRATCH_VALUE, 8192)
+    if (size < 0) return endCopy(u, node, size)
+    u.bytes[SCRATCH_VALUE + size] = 0
+    r = sys.symlinkAt(SCRATCH_VALUE, workFd, temp, -1, -1)
+  } else r = sys.mknodAt(workFd, temp, (mode & S_IFMT) | 0o600, u.u32[w + STAT_RDEV]!, -1, -1, 0)
+  if (r === 0) r = copyAttributes(u, fd, ref, workFd, temp, w)
+  return endCopy(u, node, finish(u, node, r, temp))
+}
+
+function copyRegular(u: Union, node: number, fd: number, ref: number, temp: number, length: number): number {
+  const { sys } = u
+  const w = SCRATCH_STAT >> 2
+  const size = u.u32[w + STAT_SIZE]! + u.u32[w + STAT_SIZE + 1]! * 2 ** 32
+  const to = sys.createAt(u.config.workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600, -1, -1, 0)
+  if (to < 0) return endCopy(u, node, to)
+  const bytes = Math.min(size, length)
+  const from = bytes === 0 ? -1 : sys.openAt(fd, ref, O_RDONLY)
+  if (bytes === 0 || from < 0) {
+    sys.close(to)
+    if (from < 0 && bytes > 0) {
+      sys.unlinkAt(u.config.workFd, temp, 0)
+      return endCopy(u, node, from)
+    }
+    const r = copyAttributes(u, fd, ref, u.config.workFd, temp, w)
+    return endCopy(u, node, finish(u, node, r, temp))
+  }
+  // The request waits for the node, then runs again and finds it in the upper.
+  const parked = sys.park(node)
+  if (parked !== PARKED && parked !== -EAGAIN) {
+    sys.close(from)
+    sys.close(to)
+    sys.unlinkAt(u.config.workFd, temp, 0)
+    return endCopy(u, node, parked)
+  }
+  const job = numberOf(u, temp)
+  const r = sys.copyData(from, to, bytes, u.config.isVolatile ? 1 : 0, parked === PARKED ? job : 0)
+  if (r !== PARKED) {
+    // No pool, or no request (tests without a mount): done here and now.
+    const ended = completeCopy(u, node, from, to, job, r)
+    if (parked === PARKED) u.sys.wake(node, ended)
+    return parked === PARKED ? PARKED : ended
+  }
+  u.jobs.set(job, { node, from, to })
+  return PARKED
+}
+
+/** The data of a copy-up is there (result 0) or not (-errno): finishes it and lets waiters go. */
+export function copyEnded(u: Union, job: number, result: number): void {
+  const copy = u.jobs.get(job)
+  if (copy === undefined) return
+  u.jobs.delete(job)
+  const r = completeCopy(u, copy.node, copy.from, copy.to, job, result)
+  u.sys.wake(copy.node, r)
+}
+
+function completeCopy(u: Union, node: number, from: number, to: number, job: number, result: number): number {
+  const temp = writeTempName(u, job)
+  let r = result < 0 ? result : u.sys.statAt(from, 0, SCRATCH_STAT)
+  if (r >= 0) r = copyAttributes(u, from, 0, to, 0, SCRATCH_STAT >> 2)
+  u.sys.close(from)
+  u.sys.close(to)
+  return endCopy(u, node, finish(u, node, r, writeTempName(u, job)), temp)
+}
+
+/** F_COPYING is over. */
+function endCopy(u: Union, node: number, result: number, _temp = 0): number {
+  const t = u.t
+  t.lock()
+  t.nodes[at(node) + N_INFO]! &= ~F_COPYING
+  t.unlock()
+  // Requests that were parked meanwhile by others go on or fail with us.
+  if (result !== PARKED) u.sys.wake(node, Math.min(result, 0))
+  return result
+}
+
+/**
+ * The copy `temp` is complete (r = 0; its Stat's source at SCRATCH_STAT): puts it in place and
+ * makes the node an upper one. On failure the copy is removed. Returns 0 or -errno.
+ */
+function finish(u: Union, node: number, r: number, temp: number): number {
+  const t = u.t
+  const { sys } = u
+  const { workFd } = u.config
+  const n = at(node)
+  const nlink = u.u32[(SCRATCH_STAT >> 2) + STAT_NLINK]!
+  if (r === 0) r = storeIno(u, node, workFd, temp)
+  if (r < 0) {
+    sys.unlinkAt(workFd, temp, 0)
+    return r
+  }
+  t.lock()
+  const parent = parentOf(u, node)
+  t.unlock()
+  const parentFd = parent === 0 ? -1 : upperDir(u, parent)
+  t.lock()
+  t.nodes[n + N_SEQ]!++
+  if (parent !== 0) copyName(u, t.nodes[n + N_DENTRY]! * DENTRY_WORDS, COPY_NAME)
+  t.unlock()
+
+  let pin = 0
+  if (parent === 0) {
+    // Nameless: its copy lives on behind an fd alone.
+    pin = sys.openAt(workFd, temp, O_PATH)
+    r = pin < 0 ? pin : sys.unlinkAt(workFd, temp, 0)
+  } else if (parentFd < 0) r = parentFd
+  else {
+    if (nlink > 1) r = copyUpOtherNames(u, node, workFd, temp, COPY_NAME, parentFd)
+    if (r === 0) r = moveIntoPlace(u, parent, parentFd, temp, COPY_NAME)
+  }
+  if (r < 0) sys.unlinkAt(workFd, temp, 0)
+
+  t.lock()
+  let oldPin = 0
+  if (r === 0) {
+    if (parent === 0) {
+      oldPin = t.nodes[n + N_PIN]!
+      t.nodes[n + N_PIN] = pin + 1
+    } else ageSnapshot(t, parent)
+    t.nodes[n + N_LAYER] = 0
+    t.nodes[n + N_HIDDEN] = 0
+    t.nodes[n + N_INFO]! |= F_UPPER
+    if (t.nodes[n + N_IO]! > 0 && (t.nodes[n + N_INFO]! & TYPE_MASK) === T_REG) supersede(u, node)
+  }
+  t.nodes[n + N_SEQ]!++
+  t.announce()
+  t.unlock()
+  if (oldPin > 0) sys.close(oldPin - 1)
+  return r
+}
+
+/** Notes on the copy which ino the object shows, so that it does after a remount too. */
+export function storeIno(u: Union, node: number, fd: number, ref: number): number {
+  const n = at(node)
+  const lo = (u.t.nodes[n + N_INO]! >>> 0).toString(16).padStart(8, '0')
+  const hi = (u.t.nodes[n + N_INO + 1]! >>> 0).toString(16).padStart(8, '0')
+  const text = hi + lo
+  for (let i = 0; i < 16; i++) u.bytes[SCRATCH_VALUE + i] = text.charCodeAt(i)
+  const r = u.sys.setXattrAt(fd, ref, u.refs.ino, SCRATCH_VALUE, 16, 0)
+  // Where the attribute can't be kept (user.* on a symbolic link) the ino changes at remount.
+  return r === -EOPNOTSUPP || r === -EPERM ? 0 : r
+}
+
+export { N_GENERATION, S_IFDIR }

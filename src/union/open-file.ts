@@ -1,0 +1,284 @@
+// Open files: which real file a handle reads, how the kernel is to do the data, and its end.
+//
+// A handle is the real fd; HANDLES[fd] says whose it is. Data modes of one inode never mix in the
+// kernel: while passthrough handles live all opens are passthrough with the same backing id, while
+// cached ones live all are cached (N_IO counts them, + and -). A lower backing id is never given to
+// an open that may write: the kernel would write to the lower file.
+
+import { EBADF, EIO, ENOENT, EPERM, EROFS, ESTALE } from '../base/errno.js'
+import { SCRATCH_STAT, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
+import { dirFd, hasMoved, locate } from './address.js'
+import { closeDoomed, reap } from './bind.js'
+import { ALL, copyUp } from './copy-up.js'
+import {
+  at,
+  F_DEAD,
+  F_STALE,
+  F_UPPER,
+  isLive,
+  N_BACKING,
+  N_INFO,
+  N_IO,
+  N_OPENS,
+  T_REG,
+  TYPE_MASK,
+} from './inode-table.js'
+import { HANDLE_WORDS } from './state.js'
+import type { Union } from './union.js'
+
+const O_ACCMODE = 3
+const O_RDONLY = 0
+const O_TRUNC = 0o1000
+const O_NOATIME = 0o1000000
+const KEPT_FLAGS = 0o3 | 0o4010000
+const FUSE_OPEN_KILL_SUIDGID = 1
+const FUSE_WRITE_KILL_SUIDGID = 4
+
+const FOPEN_KEEP_CACHE = 2
+const FOPEN_NOFLUSH = 32
+const FOPEN_PASSTHROUGH = 128
+
+// Words of a handle.
+export const H_NODE = 0
+export const H_FLAGS = 1
+export const H_IS_LOWER = 1
+export const H_IS_PASSTHROUGH = 2
+
+/** OPEN: opens a node's real file, copying it up first when the open may write. */
+export function openFile(u: Union, node: number, flags: number, openFlags: number): number {
+  const t = u.t
+  if (!isLive(t, node)) return -ESTALE
+  const info = t.nodes[at(node) + N_INFO]!
+  // The kernel looks the name up again and finds the node that took over.
+  if ((info & F_STALE) !== 0) return -ESTALE
+  if ((info & TYPE_MASK) !== T_REG) return -EIO
+  const isTruncating = (flags & O_TRUNC) !== 0
+  const mayWrite = (flags & O_ACCMODE) !== O_RDONLY || isTruncating
+  if (mayWrite) {
+    if (!u.isWritable) return -EROFS
+    if ((info & F_UPPER) === 0) {
+      const r = copyUp(u, node, isTruncating ? 0 : ALL)
+      if (r !== 0) return r
+      if ((t.nodes[at(node) + N_INFO]! & F_STALE) !== 0) return -ESTALE
+    }
+  }
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    const r = locate(u, node)
+    if (r < 0) return r
+    if (u.node !== node) return -ESTALE
+    const isLower = !u.isUpper(u.layer)
+    if (mayWrite && isLower) return -ESTALE
+    const fd = openAddress(u, flags, isLower)
+    if (hasMoved(u)) {
+      if (fd >= 0) u.sys.close(fd)
+      continue
+    }
+    if (fd < 0) return fd === -ENOENT ? -ESTALE : fd
+    if (isTruncating) {
+      const e = truncateOpen(u, fd, openFlags)
+      if (e < 0) {
+        u.sys.close(fd)
+        return e
+      }
+    }
+    let size = 0
+    if (isLower && u.config.dataMode === 'passthrough') {
+      u.sys.statAt(fd, 0, SCRATCH_STAT)
+      size = u.u32[(SCRATCH_STAT >> 2) + STAT_SIZE]! + u.u32[(SCRATCH_STAT >> 2) + STAT_SIZE + 1]! * 2 ** 32
+    }
+    return openReal(u, node, fd, flags, isLower, size)
+  }
+  return -EIO
+}
+
+/** Opens what locate() found. Lower files are opened without touching their atime. */
+function openAddress(u: Union, flags: number, isLower: boolean): number {
+  if (!isLower) return u.sys.openAt(u.fd, u.ref, flags & KEPT_FLAGS)
+  const fd = u.sys.openAt(u.fd, u.ref, O_RDONLY | O_NOATIME)
+  return fd === -EPERM ? u.sys.openAt(u.fd, u.ref, O_RDONLY) : fd
+}
+
+function truncateOpen(u: Union, fd: number, openFlags: number): number {
+  const r = u.sys.truncate(fd, 0)
+  if (r < 0) return r
+  return (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0 ? killSuid(u, fd) : 0
+}
+
+/** Clears S_ISUID, and S_ISGID of an executable, as a write by another does. */
+export function killSuid(u: Union, fd: number): number {
+  const r = u.sys.statAt(fd, 0, SCRATCH_STAT)
+  if (r < 0) return r
+  const mode = u.u32[(SCRATCH_STAT >> 2) + STAT_MODE]!
+  let wanted = mode & ~0o4000
+  if ((mode & 0o2010) === 0o2010) wanted &= ~0o2000
+  return wanted === mode ? 0 : u.sys.chmodAt(fd, 0, wanted & 0o7777)
+}
+
+/**
+ * Makes a handle of a real fd of a node and chooses its data mode; fills u.opened. The fd is the
+ * handle's from here on. `size` counts for lower files only.
+ */
+export function openReal(
+  u: Union,
+  node: number,
+  fd: number,
+  _flags: number,
+  isLower: boolean,
+  size: number,
+): number {
+  const t = u.t
+  const n = at(node)
+  const { config } = u
+  const mayPass =
+    config.dataMode === 'passthrough' && !hasNoPassthrough && (!isLower || size >= config.passthroughMin)
+  const h = fd * HANDLE_WORDS
+  if (h + HANDLE_WORDS > t.handles.length) {
+    u.sys.close(fd)
+    return -EBADF
+  }
+  let backing = 0
+  for (;;) {
+    t.lock()
+    const io = t.nodes[n + N_IO]!
+    backing = t.nodes[n + N_BACKING]!
+    if (io > 0 && backing > 0) {
+      t.nodes[n + N_IO] = io + 1
+      break
+    }
+    if (io < 0 || !mayPass) {
+      t.nodes[n + N_IO] = io - 1
+      backing = 0
+      break
+    }
+    if (backing === -1) {
+      t.unlockAndWait()
+      continue
+    }
+    t.nodes[n + N_BACKING] = -1
+    t.unlock()
+    const id = u.sys.backingOpen(config.device, fd)
+    t.lock()
+    t.nodes[n + N_BACKING] = id > 0 ? id + 1 : 0
+    t.announce()
+    if (id > 0) {
+      backing = id + 1
+      t.nodes[n + N_IO]!++
+      break
+    }
+    // Not permitted here, or not on this file system: the page cache does it from now on.
+    hasNoPassthrough = true
+    t.unlock()
+    return openReal(u, node, fd, _flags, isLower, 0)
+  }
+  t.nodes[n + N_OPENS]!++
+  t.handles[h + H_NODE] = node
+  t.handles[h + H_FLAGS] = (isLower ? H_IS_LOWER : 0) | (backing > 0 ? H_IS_PASSTHROUGH : 0)
+  t.unlock()
+  u.opened.handle = fd
+  u.opened.backingId = backing > 0 ? backing - 1 : 0
+  // Pages may be kept unless passthrough writes went past them.
+  const keep = isLower || config.dataMode !== 'passthrough' || hasNoPassthrough ? FOPEN_KEEP_CACHE : 0
+  u.opened.flags = FOPEN_NOFLUSH | (backing > 0 ? FOPEN_PASSTHROUGH : keep)
+  return 0
+}
+
+/** Set in this thread when a backing id was refused. */
+let hasNoPassthrough = false
+
+/** RELEASE: closes a handle. */
+export function closeFile(u: Union, fd: number): number {
+  const t = u.t
+  const h = fd * HANDLE_WORDS
+  if (fd < 0 || h + HANDLE_WORDS > t.handles.length) return -EBADF
+  t.lock()
+  const node = t.handles[h + H_NODE]!
+  if (node === 0) {
+    t.unlock()
+    return -EBADF
+  }
+  const n = at(node)
+  let backing = 0
+  t.handles[h + H_NODE] = 0
+  if ((t.handles[h + H_FLAGS]! & H_IS_PASSTHROUGH) !== 0) {
+    if (--t.nodes[n + N_IO]! === 0) {
+      backing = t.nodes[n + N_BACKING]!
+      t.nodes[n + N_BACKING] = 0
+    }
+  } else t.nodes[n + N_IO]!++
+  if (--t.nodes[n + N_OPENS]! === 0 && (t.nodes[n + N_INFO]! & F_DEAD) !== 0) reap(u, node)
+  t.unlock()
+  if (backing > 0) u.sys.backingClose(u.config.device, backing - 1)
+  u.sys.close(fd)
+  closeDoomed(u)
+  return 0
+}
+
+/** Tells whether a handle is one of a node's; anything else gets EBADF. */
+export function ownsHandle(u: Union, fd: number): boolean {
+  const h = fd * HANDLE_WORDS
+  return fd >= 0 && h + HANDLE_WORDS <= u.t.handles.length && u.t.handles[h + H_NODE] !== 0
+}
+
+/**
+ * READ. A handle that was opened on the lower reads the copy in the upper once there is one: the
+ * open file behind the fd is replaced, its number stays.
+ */
+export function readFile(u: Union, fd: number, offset: number, size: number, out: number): number {
+  if (!ownsHandle(u, fd)) return -EBADF
+  const r = refresh(u, fd)
+  return r < 0 ? r : u.sys.read(fd, offset, size, out)
+}
+
+/** Ensures that a handle's fd is on the node's current real file. */
+export function refresh(u: Union, fd: number): number {
+  const t = u.t
+  const h = fd * HANDLE_WORDS
+  if ((t.handles[h + H_FLAGS]! & H_IS_LOWER) === 0) return 0
+  const node = t.handles[h + H_NODE]!
+  if ((t.nodes[at(node) + N_INFO]! & (F_UPPER | F_STALE)) === 0) return 0
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    const r = locate(u, node)
+    if (r < 0) return r
+    if (!u.isUpper(u.layer)) return 0
+    const upper = u.sys.openAt(u.fd, u.ref, O_RDONLY)
+    if (hasMoved(u)) {
+      if (upper >= 0) u.sys.close(upper)
+      continue
+    }
+    if (upper < 0) return upper
+    const d = u.sys.replaceFd(upper, fd)
+    u.sys.close(upper)
+    if (d < 0) return d
+    t.handles[h + H_FLAGS]! &= ~H_IS_LOWER
+    return 0
+  }
+  return -EIO
+}
+
+/** WRITE through a handle (of an upper file: copy-up was at open). */
+export function writeFile(
+  u: Union,
+  fd: number,
+  offset: number,
+  size: number,
+  data: number,
+  writeFlags: number,
+): number {
+  if (!ownsHandle(u, fd)) return -EBADF
+  if ((u.t.handles[fd * HANDLE_WORDS + H_FLAGS]! & H_IS_LOWER) !== 0) return -EBADF
+  const r = u.sys.write(fd, offset, size, data)
+  if (r > 0 && (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) killSuid(u, fd)
+  return r
+}
+
+/** fsync of a directory: what is in its upper real; a lower one is durable already. */
+export function syncDirectory(u: Union, node: number, isDataOnly: boolean): number {
+  if (!u.isWritable || u.config.isVolatile || (u.t.nodes[at(node) + N_INFO]! & F_UPPER) === 0) return 0
+  const path = dirFd(u, node, 0)
+  if (path < 0) return path
+  const fd = u.sys.openAt(path, 0, 0o200000)
+  if (fd < 0) return fd
+  const r = u.sys.fsync(fd, isDataOnly ? 1 : 0)
+  u.sys.close(fd)
+  return r
+}

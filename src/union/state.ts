@@ -1,0 +1,129 @@
+// What all workers of one mount share: plain SharedArrayBuffers, sized for the maximum at start
+// (pages are committed when touched), and the configuration. Structured-cloneable.
+//
+// Every table is guarded by the one mutex at HEADER[H_LOCK]; it is never held across a system
+// call. Lock order: there is one lock. A worker never waits for anything while a node that it
+// made odd (see inode-table.ts) is in its hands.
+
+import { NameArena } from './name-arena.js'
+
+/** Words of the header; each contended one alone in its 64-byte line. */
+export const H_LOCK = 0
+export const H_CHANGES = 16 // bumped and notified when an odd node became even
+export const H_NODE_CURSOR = 32
+export const H_NODE_FREE = 33
+export const H_NODE_LIVE = 34
+export const H_DENTRY_CURSOR = 35
+export const H_DENTRY_FREE = 36
+export const H_DENTRY_LIVE = 37
+export const H_SLOTS = 38 // slots of the dentry table in use, a power of two
+export const H_TEMP = 39 // last number given to a temporary name in the workdir
+export const H_BLOCK_CURSOR = 40
+export const H_BLOCK_FREE = 41
+export const H_DIR_CURSOR = 42
+export const H_DIR_FREE = 43
+export const H_LINKED = 44 // live nodes in the link table
+export const H_DEVICES = 64 // pairs (st_dev, used) for up to 32 devices
+export const H_DEVICE_COUNT = 63
+export const H_NAMES = 128 // the name arena's cursor and free lists, NameArena.HEADER_WORDS
+export const HEADER_WORDS = 1024
+
+export const NODE_WORDS = 16
+export const DENTRY_WORDS = 8
+export const HANDLE_WORDS = 4
+export const DIR_HANDLE_WORDS = 4
+export const BLOCK_BYTES = 1024
+const FIRST_SLOTS = 1 << 14
+const LINK_SLOTS = 1 << 16
+
+/** One layer: its root as an O_PATH fd, valid in every worker (fds are process-wide). */
+export type LayerConfig = { fd: number; path: string; hasDotWhiteouts: boolean }
+
+/** A range of ids: `disk`.. on the layers is shown as `shown`.., `count` long. */
+export type IdRange = { disk: number; shown: number; count: number }
+
+export type DataMode = 'passthrough' | 'cache' | 'no-open'
+
+export type UnionConfig = {
+  /** Top first; index 0 is the upper when `isWritable`. */
+  layers: LayerConfig[]
+  isWritable: boolean
+  /** The workdir's fd; -1 when read-only. */
+  workFd: number
+  /** The FUSE device fd, for backing ids. */
+  device: number
+  dataMode: DataMode
+  /** Lower files of at least this many bytes are read by passthrough. */
+  passthroughMin: number
+  isVolatile: boolean
+  hasRedirects: boolean
+  /** `trusted.overlay.` or, where that is refused, `user.overlay.`. */
+  xattrPrefix: string
+  /** Whiteouts that we write: a character device 0:0, or `.wh.NAME`. */
+  whiteouts: 'device' | 'dot-wh'
+  hasOverrideStat: boolean
+  uidMap: IdRange[]
+  gidMap: IdRange[]
+  squashUid: number
+  squashGid: number
+  maxNodes: number
+  maxFds: number
+  /** fds that this mount's workers may keep for directories, in all. */
+  maxDirFds: number
+  workers: number
+  isUnlocked: boolean
+}
+
+/** References to constant strings in the name arena, made once per mount. */
+export type Refs = {
+  opaque: number
+  redirect: number
+  impure: number
+  ino: number
+  whiteoutName: number
+  defaultAcl: number
+  override: number[]
+}
+
+export type UnionState = {
+  config: UnionConfig
+  refs: Refs
+  header: SharedArrayBuffer
+  nodes: SharedArrayBuffer
+  dentries: SharedArrayBuffer
+  slots: SharedArrayBuffer
+  links: SharedArrayBuffer
+  names: SharedArrayBuffer
+  handles: SharedArrayBuffer
+  dirHandles: SharedArrayBuffer
+  blocks: SharedArrayBuffer
+}
+
+export const ROOT = 1
+
+/** Makes the tables of a mount, empty; union-fs.ts fills in constants and the root. */
+export function createTables(config: UnionConfig): UnionState {
+  const { maxNodes, maxFds } = config
+  const slots = 2 * 2 ** Math.ceil(Math.log2(maxNodes))
+  const state: UnionState = {
+    config,
+    refs: { opaque: 0, redirect: 0, impure: 0, ino: 0, whiteoutName: 0, defaultAcl: 0, override: [] },
+    header: new SharedArrayBuffer(HEADER_WORDS * 4),
+    nodes: new SharedArrayBuffer(maxNodes * NODE_WORDS * 4),
+    dentries: new SharedArrayBuffer(maxNodes * DENTRY_WORDS * 4),
+    slots: new SharedArrayBuffer(slots * 4),
+    links: new SharedArrayBuffer(LINK_SLOTS * 4),
+    names: new SharedArrayBuffer(Math.min(maxNodes * 48, 2 ** 31 - 8)),
+    handles: new SharedArrayBuffer(maxFds * HANDLE_WORDS * 4),
+    dirHandles: new SharedArrayBuffer(maxFds * DIR_HANDLE_WORDS * 4),
+    blocks: new SharedArrayBuffer(Math.min(maxNodes * 64, 2 ** 31 - BLOCK_BYTES)),
+  }
+  const header = new Int32Array(state.header)
+  header[H_NODE_CURSOR] = ROOT + 1
+  header[H_DENTRY_CURSOR] = 1
+  header[H_SLOTS] = FIRST_SLOTS
+  header[H_BLOCK_CURSOR] = 1
+  header[H_DIR_CURSOR] = 1
+  NameArena.initialize(header, H_NAMES)
+  return state
+}

@@ -1,0 +1,68 @@
+// One worker's hold on the union: the shared tables, its own arena and directory fds, and the few
+// scratch results that the verbs of this folder pass on without allocating.
+
+import type { Native } from '../sys/native.js'
+import type { Arena } from '../vfs/arena.js'
+import type { Caller, OpenResult } from '../vfs/file-system.js'
+import { DirFds } from './dir-fds.js'
+import { Reals } from './dir-stack.js'
+import { IdMap } from './id-map.js'
+import type { Refs, UnionConfig, UnionState } from './state.js'
+import { Tables } from './tables.js'
+
+/** A byte of the arena that holds "y", the value of a set marker, for ever. */
+export const YES_AT = 2048
+
+/** A copy-up whose data is on its way. */
+export type CopyJob = { node: number; from: number; to: number }
+
+export class Union {
+  readonly config: UnionConfig
+  readonly t: Tables
+  readonly sys: Native
+  readonly bytes: Uint8Array
+  readonly u32: Uint32Array
+  readonly i32: Int32Array
+  readonly dirs: DirFds
+  readonly ids: IdMap
+  readonly refs: Refs
+  readonly caller: Caller = { uid: 0, gid: 0, pid: 0, umask: 0o022 }
+  readonly opened: OpenResult = { handle: 0, flags: 0, backingId: 0 }
+  /** Copy-ups in flight that this worker started, by job number. */
+  readonly jobs = new Map<number, CopyJob>()
+  /** Largest layer index; lowers are 1.. when writable, else 0.. */
+  readonly lastLayer: number
+  readonly isWritable: boolean
+
+  // The address found by locate(): a directory fd (or the object's own) and a name in it.
+  node = 0
+  fd = -1
+  ref = 0
+  seq = 0
+  layer = 0
+
+  // Scratch lists: the parent's reals and what a lookup found.
+  readonly reals = new Reals()
+  readonly found = new Reals()
+  readonly other = new Reals()
+
+  constructor(state: UnionState, arena: Arena, sys: Native) {
+    this.config = state.config
+    this.t = new Tables(state)
+    this.sys = sys
+    this.bytes = arena.bytes
+    this.u32 = arena.u32
+    this.i32 = arena.i32
+    this.refs = state.refs
+    arena.bytes[YES_AT] = 0x79
+    this.lastLayer = state.config.layers.length - 1
+    this.isWritable = state.config.isWritable
+    this.ids = new IdMap(state.config)
+    sys.attach(arena.bytes, this.t.names.bytes)
+    this.dirs = new DirFds(sys, Math.max(64, Math.floor(state.config.maxDirFds / state.config.workers)))
+  }
+
+  isUpper(layer: number): boolean {
+    return layer === 0 && this.isWritable
+  }
+}
