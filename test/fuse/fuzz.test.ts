@@ -7,8 +7,8 @@ import { ARENA_BYTES, CTL_DATA, IN, IN_CAPACITY, OUT, OUT_CAPACITY } from '../..
 import { NO_REPLY, PARKED } from '../../src/vfs/file-system.js'
 import { createWire, initBody, kernelFlags, type Method, passthrough, type Wire } from './wire.js'
 
-const REQUESTS = Number(process.env['MICA_FUZZ'] ?? 50_000)
-const SEED = Number(process.env['MICA_SEED'] ?? Date.now() % 2 ** 31)
+const REQUESTS = Number(process.env.MICA_FUZZ ?? 50_000)
+const SEED = Number(process.env.MICA_SEED ?? Date.now() % 2 ** 31)
 const CANARY = 0xc5
 
 /** xorshift32: returns numbers below `n`. */
