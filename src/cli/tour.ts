@@ -45,8 +45,8 @@ function command(words: string): void {
 /** Runs mica; what it prints is shown. Throws when it fails. */
 function mica(args: readonly string[]): void {
   const { status, stdout, stderr, error } = spawnSync(MICA, args, { encoding: 'utf8' })
-  for (const each of stdout.trimEnd().split('\n')) if (each !== '') line(`  ${each}`)
   if (error !== undefined) throw error
+  for (const each of stdout.trimEnd().split('\n')) if (each !== '') line(`  ${each}`)
   if (status !== 0)
     throw new Error(stderr.trim().replace(/^mica: /, '') || `mica ${args[0]} ended with ${status}`)
 }
@@ -55,7 +55,10 @@ function mica(args: readonly string[]): void {
 const STEPS: readonly (readonly [title: string, command: string])[] = [
   ['a file that three layers have: the top one counts', 'cat /etc/motd'],
   ['a file of the lowest layer', 'head -n 2 /etc/os-release'],
-  ['a directory of the lowest layer, with a deletion from above', 'ls /usr/share/doc | head -n 5'],
+  [
+    'a directory of the lowest layer, without what the layers above deleted',
+    'ls /usr/share/doc/base* | head -n 4',
+  ],
   ['edit a lower file: it is copied up first', 'echo "Edited in the mount." >> /etc/motd; cat /etc/motd'],
   ['delete a lower file: a whiteout covers it', 'rm /opt/app/config.json; ls /opt/app'],
   ['rename a lower directory: a mark, no copying', 'mv /opt/app /opt/service; ls /opt/service/pages | wc -l'],
@@ -92,12 +95,24 @@ function workInside(folder: Folder, image: SampleImage): void {
   if (status !== 0) throw new Error(`the commands in the image ended with ${status}`)
 }
 
+/** Returns the path in the lowers that a renamed directory of the upper stands for, undefined for others. */
+function redirectOf(path: string): string | undefined {
+  for (const name of ['trusted.overlay.redirect', 'user.overlay.redirect']) {
+    const value = readXattr(path, name)
+    if (value !== undefined) return value.toString()
+  }
+  return undefined
+}
+
 /** Returns in words what an entry of the upper means. */
 function meaning(path: string): string {
   const stat = lstatSync(path)
   if (stat.isCharacterDevice() && stat.rdev === 0) return pc.red('whiteout: deleted here')
   if (path.split('/').at(-1)!.startsWith('.wh.')) return pc.red('whiteout: deleted here')
-  if (stat.isDirectory()) return pc.dim('directory')
+  if (stat.isDirectory()) {
+    const from = redirectOf(path)
+    return from === undefined ? pc.dim('directory') : pc.yellow(`directory, the renamed ${from}`)
+  }
   return pc.green(`file, ${stat.size} bytes`)
 }
 
