@@ -18,6 +18,7 @@ import { fileURLToPath } from 'node:url'
 import pc from 'picocolors'
 import { detachPath } from '../mount/device.js'
 import { FS_TYPE, mountAt } from '../mount/mount-info.js'
+import { readXattr } from '../mount/xattr.js'
 import { debianDir, debianSample, hostSample, type SampleImage } from './sample-image.js'
 import { hashTree } from './tree-hash.js'
 
