@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import { chosenDrivers, type Driver, type Family, type MountOptions, type Volume } from './driver.js'
 import { Fixture, type Layers } from './fixture.js'
 import { Syscalls } from './syscalls.js'
-import { dir, type Tree } from './tree.js'
+import { type Tree, top } from './tree.js'
 
 export type Case = {
   /** A fact; the numbers of the semantics it covers are added to it. */
@@ -139,10 +139,10 @@ function sharedFixture(driver: Driver, cases: Case[]): Fixture {
   const upper: Tree = {}
   cases.forEach((item, i) => {
     item.lowers?.forEach((tree, layer) => {
-      lowers[layer]![place(i)] = dir(tree)
+      lowers[layer]![place(i)] = top(tree)
     })
-    if (item.upper) upper[place(i)] = dir(item.upper)
-    else if (!item.lowers) lowers[0]![place(i)] = dir({})
+    if (item.upper) upper[place(i)] = top(item.upper)
+    else if (!item.lowers) lowers[0]![place(i)] = top({})
   })
   return new Fixture(driver, { lowers, upper }, root)
 }

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import mmap
 import os
@@ -487,7 +488,6 @@ def watch_whole(path, stop_path):
 
 
 def io_open(path):
-    import io
     return io.open(raw(path), 'rb', buffering=0)
 
 
@@ -528,13 +528,15 @@ def write_content(path, node):
     os.close(fd)
 
 
-def build_node(path, node, links):
+def build_node(path, node, links, top):
     what = node['kind']
+    if node.get('isTop'):
+        top = path
     if what == 'dir':
         if not os.path.isdir(path):
             os.mkdir(path)
         for name, child in node['entries'].items():
-            build_node(path + b'/' + raw(name), child, links)
+            build_node(path + b'/' + raw(name), child, links, top)
     elif what == 'file':
         write_content(path, node)
     elif what == 'copy':
@@ -545,7 +547,7 @@ def build_node(path, node, links):
     elif what == 'socket':
         listen_socket(path)
     elif what == 'link':
-        links.append((path, raw(node['target'])))
+        links.append((path, top + b'/' + raw(node['target'])))
         return
     else:
         bits = {'fifo': stat.S_IFIFO, 'char': stat.S_IFCHR, 'block': stat.S_IFBLK}[what]
@@ -571,17 +573,18 @@ def settle_times(path, node):
 
 @op
 def build(path, tree):
-    """Makes a tree (see tree.ts). A link's target is relative to `path`."""
+    """Makes a tree (see tree.ts). A link's target is relative to the nearest isTop above it."""
     links = []
-    build_node(raw(path), tree, links)
+    build_node(raw(path), tree, links, raw(path))
     for name, target in links:
-        os.link(raw(path) + b'/' + target, name, follow_symlinks=False)
+        os.link(target, name, follow_symlinks=False)
     settle_times(raw(path), tree)
 
 
 def digest(path):
+    # O_NOATIME: looking must not change what is looked at.
     h = hashlib.sha256()
-    with io_open(path) as f:
+    with io.open(os.open(path, os.O_RDONLY | os.O_NOATIME), 'rb', buffering=0) as f:
         while block := f.read(1 << 20):
             h.update(block)
     return h.hexdigest()[:16]

@@ -21,6 +21,7 @@ type Details = {
   size?: number
   from?: string
   entries?: Record<string, TreeNode>
+  isTop?: boolean
 }
 export type TreeNode = Required<Omit<Attributes, 'mtime' | 'atime'>> & {
   kind: string
@@ -66,7 +67,9 @@ export const char = (major: number, minor: number, attributes: Attributes = {}) 
   node('char', 0o666, attributes, { rdev: [major, minor] })
 export const block = (major: number, minor: number, attributes: Attributes = {}) =>
   node('block', 0o660, attributes, { rdev: [major, minor] })
-/** A further name for the file at `target`, relative to the tree's top. */
+/** A tree within a tree: what `link` counts from. */
+export const top = (tree: Tree): TreeNode => ({ ...dir(tree), isTop: true })
+/** A further name for the file at `target`, relative to the top. */
 export const link = (target: string) => node('link', 0, {}, { target })
 
 export const whiteout = () => node('char', 0, {}, { rdev: [0, 0] })
