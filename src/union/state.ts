@@ -5,6 +5,7 @@
 // call. Lock order: there is one lock. A worker never waits for anything while a node that it
 // made odd (see inode-table.ts) is in its hands.
 
+import { randomInt } from 'node:crypto'
 import { NameArena } from './name-arena.js'
 
 /** Words of the header; each contended one alone in its 64-byte line. */
@@ -122,6 +123,8 @@ export function createTables(config: UnionConfig): UnionState {
   header[H_NODE_CURSOR] = ROOT + 1
   header[H_DENTRY_CURSOR] = 1
   header[H_SLOTS] = FIRST_SLOTS
+  // A random start: the daemon of the mount before may still be deleting what it named.
+  header[H_TEMP] = randomInt(1, 2 ** 30)
   header[H_BLOCK_CURSOR] = 1
   header[H_DIR_CURSOR] = 1
   NameArena.initialize(header, H_NAMES)

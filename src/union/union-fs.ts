@@ -43,6 +43,7 @@ import {
 import { Tables } from './tables.js'
 import { Union } from './union.js'
 import { dropSetGid, getXattr, listXattr, removeXattr, setXattr } from './user-xattr.js'
+import { sweepWorkdir } from './workdir.js'
 
 export type { UnionConfig, UnionState } from './state.js'
 
@@ -71,7 +72,9 @@ export function createUnionState(config: UnionConfig, sys: Native = native): Uni
     defaultAcl: store('system.posix_acl_default'),
     override: OVERRIDE_STAT.map(store),
   }
-  bindRoot(new Union(state, createArena(), sys))
+  const union = new Union(state, createArena(), sys)
+  bindRoot(union)
+  if (config.isWritable) sweepWorkdir(union)
   return state
 }
 

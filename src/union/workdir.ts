@@ -2,13 +2,11 @@
 // crash leaves there is removed at the next mount.
 
 import { EEXIST, ENOENT } from '../base/errno.js'
-import { SCRATCH_NAME } from '../vfs/arena.js'
+import { SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY, SCRATCH_NAME } from '../vfs/arena.js'
 import { H_TEMP } from './state.js'
 import type { Union } from './union.js'
 
-/** Every name of ours in the workdir begins so. */
-export const TEMP_PREFIX = '#'
-
+const O_DIRECTORY = 0o200000
 const TEMP_NAME = SCRATCH_NAME + 3072
 
 /**
@@ -23,8 +21,7 @@ export function tempName(u: Union, slot = 0): number {
 /** Writes the name with a given number, as tempName() did. */
 export function writeTempName(u: Union, number: number, slot = 0): number {
   const at = TEMP_NAME + slot * 64
-  let text = (number >>> 0).toString(16)
-  text = `#${text}`
+  const text = `#${number.toString(16)}`
   for (let i = 0; i < text.length; i++) u.bytes[at + i] = text.charCodeAt(i)
   u.bytes[at + text.length] = 0
   return at
@@ -48,4 +45,32 @@ export function makeWhiteout(u: Union, fd: number, ref: number): number {
   if (r === 0 || r === -EEXIST) r = u.sys.linkAt(workFd, u.refs.whiteoutName, fd, ref)
   if (r === 0 || r === -EEXIST) return r
   return u.sys.mknodAt(fd, ref, 0o020000, 0, -1, -1, 0)
+}
+
+/**
+ * Removes what an earlier mount left in the workdir: half copies after a crash, and removed trees
+ * whose deletion it did not get to. Nothing of it was ever visible.
+ */
+export function sweepWorkdir(u: Union): void {
+  const { sys } = u
+  const { workFd } = u.config
+  const fd = sys.openAt(workFd, 0, O_DIRECTORY)
+  if (fd < 0) return
+  const names: Buffer[] = []
+  for (;;) {
+    const r = sys.getdents(fd, SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY)
+    if (r <= 0) break
+    const end = SCRATCH_DIRENTS + r
+    for (let d = SCRATCH_DIRENTS; d < end; d += u.bytes[d + 16]! | (u.bytes[d + 17]! << 8)) {
+      let nul = d + 19
+      while (u.bytes[nul] !== 0) nul++
+      if (u.bytes[d + 19] === 0x23) names.push(Buffer.from(u.bytes.slice(d + 19, nul + 1)))
+    }
+  }
+  sys.close(fd)
+  for (const name of names) {
+    if (name.toString('latin1') === '#whiteout\0') continue
+    u.bytes.set(name, TEMP_NAME)
+    if (sys.unlinkAt(workFd, TEMP_NAME, 0) < 0) sys.removeTreeLater(workFd, TEMP_NAME)
+  }
 }
