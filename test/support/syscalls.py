@@ -604,10 +604,18 @@ def xattrs_of(path):
     return result
 
 
+def digest_of_names(folder, names):
+    h = hashlib.sha256()
+    for name in names:
+        st = os.lstat(folder + b'/' + name)
+        h.update(b'%s %d %d %d %d\n' % (name, st.st_mode, st.st_size, st.st_mtime_ns, st.st_ctime_ns))
+    return h.hexdigest()[:16]
+
+
 @op
 def snapshot(path, fields=None):
     """Every path below `path` ('.' is itself) with what lstat, xattrs and the content say; atime never.
-    `fields` narrows what is recorded. Hard links name the first path of their group."""
+    `fields` narrows what is recorded; a directory of more than 10,000 names is one digest. Hard links name the first path of their group."""
     top = raw(path)
     groups = {}
     result = {}
@@ -630,7 +638,11 @@ def snapshot(path, fields=None):
             record['group'] = groups.setdefault((st.st_dev, st.st_ino), name)
         result[name] = record if fields is None else {k: v for k, v in record.items() if k in fields}
         if record['type'] == 'dir':
-            for child in sorted(os.listdir(full)):
+            children = sorted(os.listdir(full))
+            if len(children) > 10000:
+                result[name]['many'] = digest_of_names(full, children)
+                return
+            for child in children:
                 visit(full + b'/' + child, text(child) if name == '.' else name + '/' + text(child))
 
     visit(top, '.')
@@ -753,7 +765,8 @@ def main():
             request = json.loads(line)
             reply = {'ok': answer(request[0], request[1], request[2:])}
         except OSError as error:
-            reply = {'errno': errno.errorcode.get(error.errno, str(error.errno)), 'message': str(error)}
+            code = 'EOPNOTSUPP' if error.errno == 95 else errno.errorcode.get(error.errno, str(error.errno))
+            reply = {'errno': code, 'message': str(error)}
         except Exception:
             reply = {'fault': traceback.format_exc()}
         signal.alarm(0)
