@@ -1,14 +1,13 @@
 // Making: owner, umask, setgid directories and default ACLs as if the caller had made it.
 
 import { spawnSync } from 'node:child_process'
-import { accessSync, chmodSync, chownSync, constants, mkdirSync, readlinkSync, statSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { chmodSync, chownSync, mkdirSync, readlinkSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { EEXIST } from '../../src/base/errno.js'
 import { native } from '../../src/sys/native.js'
 import {
+  built,
   look,
   needsRoot,
   O_DIRECTORY,
@@ -137,11 +136,10 @@ t.test('a temporary file has no name until it is linked', async (t) => {
 })
 
 t.test('without the right to switch ids files are made as ourselves', { skip: needsRoot }, async (t) => {
-  const addon = createRequire(import.meta.url).resolve(locateAddon())
   const dir = directory('ours', 0o777, 1000, 1000)
   native.close(dir)
   const script = `
-    const n = require(${JSON.stringify(addon)})
+    const n = require(${JSON.stringify(built('mica.node'))})
     const a = new Uint8Array(65536)
     n.attach(a, new Uint8Array(8))
     const put = (at, s) => (a.set(Buffer.from(s + '\\0'), at), at)
@@ -158,15 +156,3 @@ t.test('without the right to switch ids files are made as ourselves', { skip: ne
   t.same([file.uid, file.gid, file.mode & 0o7777], [1000, 1000, 0o4644])
   t.equal(statSync(join(path, 'ours/d')).mode & 0o777, 0o775)
 })
-
-function locateAddon(): string {
-  for (let dir = dirname(fileURLToPath(import.meta.url)); ; dir = dirname(dir)) {
-    const candidate = join(dir, 'build/Release/mica.node')
-    try {
-      accessSync(candidate, constants.R_OK)
-      return candidate
-    } catch {
-      if (dir === '/') throw new Error('no addon')
-    }
-  }
-}

@@ -2,23 +2,14 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
-import { sandbox } from './sandbox.js'
+import { built, sandbox } from './sandbox.js'
 
 const { path } = sandbox()
 
-function locate(): string {
-  for (let dir = dirname(fileURLToPath(import.meta.url)); dir !== '/'; dir = dirname(dir)) {
-    const candidate = join(dir, 'build/Release/mica-launch')
-    if (existsSync(candidate)) return candidate
-  }
-  throw new Error('mica-launch is not built')
-}
-
-const launcher = locate()
+const launcher = built('mica-launch')
 const launch = (...args: string[]) => spawnSync(launcher, args, { encoding: 'utf8', timeout: 20000 })
 const sh = (script: string) => launch('/bin/sh', '-c', script)
 

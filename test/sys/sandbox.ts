@@ -1,8 +1,9 @@
 // For the tests of native calls: one attached arena, a temporary directory, names as refs.
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { native } from '../../src/sys/native.js'
 import {
   ARENA_BYTES,
@@ -104,4 +105,13 @@ export function look(fd: number, name: string | Uint8Array): Seen {
   const result = native.statAt(fd, name.length === 0 ? 0 : ref(name), SCRATCH_STAT)
   if (result < 0) throw new Error(`statAt: ${result}`)
   return seen()
+}
+
+/** Returns the path of a file in build/Release, or throws. */
+export function built(name: string): string {
+  for (let dir = dirname(fileURLToPath(import.meta.url)); dir !== '/'; dir = dirname(dir)) {
+    const candidate = join(dir, 'build/Release', name)
+    if (existsSync(candidate)) return candidate
+  }
+  throw new Error(`${name} is not built`)
 }
