@@ -123,6 +123,7 @@ void DevFuse::close() {
   isClosing = true;
   worker->setWaker(nullptr);
   dropParkedOf(worker.get());
+  worker->dropRequests();
   if (callback) napi_delete_reference(env, callback);
   if (tls.device == this) tls.device = nullptr;
   if (tls.current.isHere && tls.current.port == port.get()) reply(-EIO);
@@ -130,7 +131,12 @@ void DevFuse::close() {
   uv_close(reinterpret_cast<uv_handle_t *>(&async), afterClose);
 }
 
-static void onReadable(uv_poll_t *handle, int, int) { static_cast<DevFuse *>(handle->data)->call(); }
+// A broken device stops the poll handle; it goes on until TypeScript has read why.
+static void onReadable(uv_poll_t *handle, int status, int) {
+  auto *device = static_cast<DevFuse *>(handle->data);
+  device->call();
+  if (status < 0 && !device->isClosing) uv_poll_start(handle, UV_READABLE, onReadable);
+}
 
 static void onCompletion(uv_async_t *handle) { static_cast<DevFuse *>(handle->data)->call(); }
 

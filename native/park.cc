@@ -38,6 +38,16 @@ void Worker::setWaker(Waker *waker) {
   if (waker_ && !queue_.empty()) waker_->wake();
 }
 
+void Worker::dropRequests() {
+  std::deque<Completion> jobs, requests;
+  {
+    std::lock_guard<std::mutex> hold(mutex_);
+    for (auto &completion : queue_) (completion.request ? requests : jobs).push_back(std::move(completion));
+    queue_.swap(jobs);
+  }
+  for (auto &completion : requests) completion.request->to.send(-EIO);
+}
+
 void Worker::end() {
   std::deque<Completion> left;
   {
@@ -126,6 +136,7 @@ static int64_t bringBack(const Parked &parked) {
   current.length = static_cast<uint32_t>(parked.bytes.size());
   current.unique = parked.to.unique;
   current.token = parked.to.token;
+  (*tls.worker)->broughtPort = parked.to.port;
   current.port = parked.to.port.get();
   current.port->describe(current);
   return 1;

@@ -36,8 +36,12 @@ public:
   bool hasWaiting();
   /** The transport's way to wake this worker's loop; null when it has none. */
   void setWaker(Waker *waker);
+  /** Answers the requests that wait with EIO; jobs stay. For the end of a transport. */
+  void dropRequests();
   /** No more completions: what waits is dropped, requests are answered with EIO. */
   void end();
+  /** The port of the request that was brought back last, which may outlive its transport. */
+  std::shared_ptr<ReplyPort> broughtPort;
 
 private:
   std::mutex mutex_;

@@ -189,6 +189,18 @@ t.test('stopping answers what is parked with EIO', async (t) => {
   native.devFuseStop()
   t.same(await device.next(), { unique: 61, error: -EIO, body: Buffer.alloc(0) })
   t.equal(native.wake(600, 0), 0)
+  t.equal(native.nextCompletion(), 0)
+  device.close()
+})
+
+t.test('stopping answers what is woken but not yet taken with EIO', async (t) => {
+  const device = await serve(() => native.park(601))
+  device.send(request(GETATTR, 62))
+  await pause()
+  t.equal(native.wake(601, 0), 1)
+  native.devFuseStop()
+  t.same(await device.next(), { unique: 62, error: -EIO, body: Buffer.alloc(0) })
+  t.equal(native.nextCompletion(), 0)
   device.close()
 })
 
