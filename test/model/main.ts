@@ -1,6 +1,7 @@
 // The model test by hand:
 //   node dist/test/model/main.js [--driver kernel|mica] [--seed S] [--ops N] [--workers N]
-//                                [--option O]… [--mutate VERB] [--replay FILE] [--budget SECONDS]
+//                                [--option O]… [--ignore KIND]… [--mutate VERB] [--replay FILE]
+//                                [--budget SECONDS]
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -16,6 +17,7 @@ const { values } = parseArgs({
     workers: { type: 'string', default: '1' },
     option: { type: 'string', multiple: true, default: [] },
     mutate: { type: 'string' },
+    ignore: { type: 'string', multiple: true, default: [] },
     replay: { type: 'string' },
     budget: { type: 'string', default: '90' },
   },
@@ -27,7 +29,9 @@ const union = {
   options: isKernel ? [] : ['--workers', values.workers, ...values.option],
 }
 // The kernel's readdir gives another d_ino than stat for some copied-up hard links.
-const flags = [...(isKernel ? ['--no-ino'] : []), ...(values.mutate ? ['--mutate', values.mutate] : [])]
+const ignored = [...values.ignore, ...(isKernel ? ['d_ino'] : [])]
+const mutation = values.mutate ? ['--mutate', values.mutate] : []
+const flags = [...ignored.flatMap((kind) => ['--ignore', kind]), ...mutation]
 
 if (values.replay !== undefined) {
   const outcome = await run(union, { script: readFileSync(values.replay, 'latin1'), each: true, flags })

@@ -4,23 +4,25 @@ import { type Outcome, type Plan, run, type Union } from './runner.js'
 
 type Fails = (lines: string[]) => Promise<boolean>
 
-async function firstFailing(lines: string[], size: number, fails: Fails): Promise<string[] | undefined> {
-  for (let at = lines.length; at > 0; at -= size) {
-    const rest = [...lines.slice(0, Math.max(0, at - size)), ...lines.slice(at)]
-    if (await fails(rest)) return rest
+/** One sweep from the end: every piece of `size` lines goes that can. */
+async function sweep(lines: string[], size: number, fails: Fails): Promise<string[]> {
+  let current = lines
+  for (let end = lines.length; end > 0; end -= size) {
+    const rest = [...current.slice(0, Math.max(0, end - size)), ...current.slice(end)]
+    if (await fails(rest)) current = rest
   }
-  return undefined
+  return current
 }
 
-/** Returns a part of `lines` of which no line can go, or the best one found before `fails` gives up. */
+/** Returns a part of `lines` of which hardly a line can go: all that `fails` had time to try. */
 export async function minimize(lines: string[], fails: Fails): Promise<string[]> {
   let current = lines
-  let size = Math.ceil(current.length / 2)
-  while (size >= 1 && current.length > 0) {
-    const rest = await firstFailing(current, size, fails)
-    if (rest) current = rest
-    else if (size === 1) break
-    if (!rest || size > current.length) size = Math.max(1, Math.floor(Math.min(size, current.length) / 2))
+  for (let size = Math.ceil(lines.length / 2); size > 1; size = Math.ceil(size / 2)) {
+    current = await sweep(current, size, fails)
+  }
+  for (let before = Number.POSITIVE_INFINITY; current.length < before; ) {
+    before = current.length
+    current = await sweep(current, 1, fails)
   }
   return current
 }

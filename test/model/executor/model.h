@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -86,8 +87,7 @@ struct Identity {
   std::map<Key, uint64_t> ino;
   std::map<Key, unsigned> hiddenLinks;
   uint64_t device = 0;
-  bool checkIno = true;
-  bool checkLinks = true;
+  std::set<std::string> ignored;  // kinds of difference that don't count
   static Key keyOf(const struct statx& s);
 };
 Difference compareInode(const std::string& what, const struct statx& o, const struct statx& u, Identity& id);
