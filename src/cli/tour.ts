@@ -1,7 +1,7 @@
 // `npm start`: a tour of what a mount does, on a sample image. Mounts, works in it, shows from outside
 // what became of it, and takes everything away again, whatever happens on the way.
 
-import { spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import {
   existsSync,
   lstatSync,
@@ -43,13 +43,41 @@ function command(words: string): void {
   line(`${pc.dim('$')} ${pc.bold(words)}`)
 }
 
+/** The signal that ends the tour, once there was one, and what it has to end first. */
+const interruption: { signal: NodeJS.Signals | undefined; child: ChildProcess | undefined } = {
+  signal: undefined,
+  child: undefined,
+}
+
+/** Runs mica and resolves with its exit status; what it prints goes through `show`. */
+async function run(
+  args: readonly string[],
+  show: (text: string) => void,
+): Promise<{ status: number; errors: string }> {
+  const child = spawn(MICA, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  interruption.child = child
+  let errors = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text
+  })
+  child.stdout.setEncoding('utf8').on('data', show)
+  const status = await new Promise<number>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve(code ?? 1))
+  })
+  interruption.child = undefined
+  if (interruption.signal !== undefined) throw new Error(`interrupted by ${interruption.signal}`)
+  return { status, errors: errors.trim() }
+}
+
 /** Runs mica; what it prints is shown. Throws when it fails. */
-function mica(args: readonly string[]): void {
-  const { status, stdout, stderr, error } = spawnSync(MICA, args, { encoding: 'utf8' })
-  if (error !== undefined) throw error
-  for (const each of stdout.trimEnd().split('\n')) if (each !== '') line(`  ${each}`)
-  if (status !== 0)
-    throw new Error(stderr.trim().replace(/^mica: /, '') || `mica ${args[0]} ended with ${status}`)
+async function mica(args: readonly string[]): Promise<void> {
+  let text = ''
+  const { status, errors } = await run(args, (part) => {
+    text += part
+  })
+  for (const each of text.trimEnd().split('\n')) if (each !== '') line(`  ${each}`)
+  if (status !== 0) throw new Error(errors.replace(/^mica: /, '') || `mica ${args[0]} ended with ${status}`)
 }
 
 /** What is done in the image: what it shows, and the command for the image's shell. */
@@ -85,14 +113,13 @@ function script(steps: typeof STEPS): string {
   return parts.join('\n')
 }
 
-function workInside(folder: Folder, image: SampleImage): void {
+async function workInside(folder: Folder, image: SampleImage): Promise<void> {
   heading('Inside, by mica chroot')
   const hasNode = image.layers.some((layer) => existsSync(join(layer, 'usr/bin/node')))
   const steps = hasNode ? [...STEPS.slice(0, 3), NODE_STEP, ...STEPS.slice(3)] : STEPS
-  const { status, error } = spawnSync(MICA, ['chroot', folder.mountpoint, '/bin/sh', '-c', script(steps)], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  if (error !== undefined) throw error
+  const args = ['chroot', folder.mountpoint, '/bin/sh', '-c', script(steps)]
+  const { status, errors } = await run(args, (text) => process.stdout.write(text))
+  if (errors !== '') process.stderr.write(`${errors}\n`)
   if (status !== 0) throw new Error(`the commands in the image ended with ${status}`)
 }
 
@@ -154,7 +181,7 @@ function cleanUp(folder: Folder): void {
   rmSync(folder.top, { recursive: true, force: true })
 }
 
-function tour(image: SampleImage, folder: Folder): void {
+async function tour(image: SampleImage, folder: Folder): Promise<void> {
   heading(`An image of ${image.layers.length} read-only layers, top first (${image.name})`)
   const before = image.layers.map(hashTree)
   image.layers.forEach((layer, at) => {
@@ -169,12 +196,12 @@ function tour(image: SampleImage, folder: Folder): void {
     `mica mount ${image.layers.map((layer) => `--lower …/${layer.split('/').at(-1)}`).join(' ')} --upper … --work … ${folder.mountpoint}`,
   )
   const started = process.hrtime.bigint()
-  mica(args)
+  await mica(args)
   line(`  live after ${Number((process.hrtime.bigint() - started) / 1_000_000n)} ms`)
   command('mica ls')
-  mica(['ls'])
+  await mica(['ls'])
 
-  workInside(folder, image)
+  await workInside(folder, image)
 
   heading('Outside: what landed in the upper')
   const count = showUpper(folder.upper)
@@ -182,7 +209,7 @@ function tour(image: SampleImage, folder: Folder): void {
 
   heading('Unmount, and compare the layers with what they were')
   command(`mica umount ${folder.mountpoint}`)
-  mica(['umount', folder.mountpoint])
+  await mica(['umount', folder.mountpoint])
   image.layers.forEach((layer, at) => {
     const after = hashTree(layer)
     if (after.digest !== before[at]!.digest) throw new Error(`the layer ${layer} has changed`)
@@ -208,20 +235,20 @@ const started = Date.now()
 let folder: Folder | undefined
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
-    if (folder !== undefined) cleanUp(folder)
-    process.exit(128 + osConstants.signals[signal])
+    interruption.signal = signal
+    interruption.child?.kill('SIGTERM')
   })
 }
 try {
   const image = chooseImage(process.argv.slice(2))
   folder = makeFolder()
-  tour(image, folder)
+  await tour(image, folder)
   process.stdout.write(`\n${pc.green('All well')}, in ${((Date.now() - started) / 1000).toFixed(1)} s.\n`)
   const shown = image.layers.map((layer) => `--lower ${layer}`).join(' ')
   process.stdout.write(`Try it yourself: mkdir u w m; ${MICA} mount ${shown} --upper u --work w m\n`)
 } catch (error) {
   process.stderr.write(`mica: tour: ${(error as Error).message}\n`)
-  process.exitCode = 1
+  process.exitCode = interruption.signal === undefined ? 1 : 128 + osConstants.signals[interruption.signal]
 } finally {
   if (folder !== undefined) cleanUp(folder)
 }
