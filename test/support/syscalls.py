@@ -129,6 +129,12 @@ def getxattr_sized(path, name, size):
 
 
 @op
+def listxattr_sized(path, size):
+    buffer = ctypes.create_string_buffer(max(size, 1))
+    return checked(libc.listxattr(raw(path), buffer if size else None, ctypes.c_size_t(size)))
+
+
+@op
 def listxattr(path, follow=True):
     # os.listxattr grows its buffer by itself.
     return sorted(os.listxattr(raw(path), follow_symlinks=follow))
@@ -509,6 +515,20 @@ def open_when(go_path, path, flags):
 def append_lines(fd, tag, count):
     for i in range(count):
         os.write(fd, b'%s%04d\n' % (raw(tag), i))
+
+
+@op
+def churn(path):
+    """Creates, renames, copies up and deletes without end: until the mount is gone."""
+    top = raw(path)
+    for i in range(1 << 30):
+        for name in (b'f%d' % (i % 60), b'new%d' % (i % 7)):
+            fd = os.open(top + b'/' + name, os.O_WRONLY | os.O_CREAT, 0o644)
+            os.write(fd, b'churned')
+            os.close(fd)
+        os.rename(top + b'/f%d' % (i % 60), top + b'/moved%d' % (i % 5))
+        if i % 3 == 0:
+            os.unlink(top + b'/moved%d' % (i % 5))
 
 
 # --- trees

@@ -1,0 +1,5 @@
+import t from 'tap'
+import { kernelView } from '../suites/kernel-view.js'
+import { runEverywhere } from '../support/suite.js'
+
+await runEverywhere(t, kernelView)
