@@ -148,7 +148,7 @@ t.test('without the right to switch ids files are made as ourselves', { skip: ne
       n.symlinkAt(put(128, 'to'), d, put(64, 'l'), 0, 0)]
     process.exit(r[0] > 0 && r[1] === 0 && r[2] === 0 ? 0 : 1)`
   chmodSync(path, 0o755)
-  const run = spawnSync(process.execPath, ['-e', script], { uid: 1000, gid: 1000, encoding: 'utf8' })
+  const run = spawnSync(process.execPath, ['-e', script], { uid: 1000, gid: 1000, env: {}, encoding: 'utf8' })
   if (/Cannot find module|EACCES/.test(run.stderr))
     return t.pass('not run', { skip: 'uid 1000 cannot read this tree' })
   t.equal(run.status, 0, run.stderr)
