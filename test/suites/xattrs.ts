@@ -157,8 +157,8 @@ const cases: Case[] = [
       }
       assert.equal(s.user.errno('open', s.at('f'), 2), 'ok')
       for (const name of ['f', 'had']) {
-        s.root.chmod(s.at(name), 0o604)
-        const masked = acl([USER_OBJ, 6], [USER, 6, 1000], [GROUP_OBJ, 4], [MASK, 0], [OTHER, 4])
+        s.root.chmod(s.at(name), 0o614)
+        const masked = acl([USER_OBJ, 6], [USER, 6, 1000], [GROUP_OBJ, 4], [MASK, 1], [OTHER, 4])
         assert.equal(s.root.getxattr(s.at(name), 'system.posix_acl_access'), masked)
         assert.equal(s.user.errno('open', s.at(name), O_RDONLY), 'EACCES')
       }

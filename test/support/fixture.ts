@@ -108,7 +108,7 @@ export class Fixture {
 
   /** What lies in the workdir besides its folders, the hard-link index and spare whiteouts. */
   leftovers(): string[] {
-    const isKept = (path: string) => /^(work|index|index\/.*)\/?$|^work\/[^/]*%$/.test(path)
+    const isKept = (path: string) => /^(work|index|index\/.*)\/?$|^(work\/)?[^/]*%$/.test(path)
     const look = () => this.#root.walk(this.work).filter((path) => !isKept(path))
     // The server hears of the last close of a file only after close(2) has returned.
     for (let i = 0; i < 50 && look().length > 0; i++) pause(10)
