@@ -97,24 +97,30 @@ function writeStamp(path, text) {
   writeFileSync(join(root, path), text)
 }
 
-/** Runs a tool to its end; when it fails, shows all it said and ends the program. */
-function run(what, program, args) {
+/**
+ * Runs a tool to its end. When it fails, shows all it said and ends the program; with `canFail` returns false.
+ */
+function run(what, program, args, canFail = false) {
   const started = Date.now()
   note(`${what} …`)
   const done = spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 })
-  if (done.error) fail(`${what}: ${done.error.message}`)
-  if (done.status !== 0) {
-    process.stderr.write(done.stdout + done.stderr)
-    fail(`${what} failed (${done.signal ?? `exit status ${done.status}`}): ${program} ${args.join(' ')}`)
+  if (done.status === 0) {
+    note(`${what}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+    return true
   }
-  note(`${what}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`)
+  if (canFail) return false
+  if (done.error) fail(`${what}: ${done.error.message}`)
+  process.stderr.write(done.stdout + done.stderr)
+  fail(`${what} failed (${done.signal ?? `exit status ${done.status}`}): ${program} ${args.join(' ')}`)
 }
 
-function npm(what, args) {
+function npm(what, args, canFail) {
   const script = process.env.npm_execpath
-  if (script?.endsWith('.js') && existsSync(script)) return run(what, process.execPath, [script, ...args])
+  if (script?.endsWith('.js') && existsSync(script)) {
+    return run(what, process.execPath, [script, ...args], canFail)
+  }
   const program = findProgram('npm') ?? fail('npm is needed; it comes with Node')
-  return run(what, program, args)
+  return run(what, program, args, canFail)
 }
 
 function installDependencies() {
@@ -127,7 +133,12 @@ function installDependencies() {
   // Installed by hand after the lock file was written: as good as by us.
   const isInstalled = mtime('node_modules/.package-lock.json') > mtime('package-lock.json')
   // Build scripts of dependencies are not needed: the one native part is ours, built below.
-  if (!isInstalled) npm('installing dependencies', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
+  const options = ['--ignore-scripts', '--no-audit', '--no-fund']
+  // `npm ci` refuses a lock file without the packages for other platforms, which some registries lack;
+  // `npm install` takes the same locked versions of the others.
+  if (!isInstalled && !npm('installing dependencies', ['ci', ...options], true)) {
+    npm('installing dependencies by npm install', ['install', '--no-save', ...options])
+  }
   writeStamp(stamp, wanted)
 }
 
