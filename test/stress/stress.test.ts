@@ -1,0 +1,152 @@
+// Several processes in one directory of a mount, every answer checked against an exact model;
+// the same without the table lock must fail, or the test would prove nothing.
+// MICA_STRESS_SECONDS changes how long the load lasts.
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { daemonsOf, lazyUnmount, micaDriver, mountsBelow } from '../support/driver.js'
+import { nativeProgram } from '../support/native-program.js'
+
+const seconds = Number(process.env.MICA_STRESS_SECONDS ?? 8)
+const processes = 4
+const attempts = 8
+
+function reasonToSkip(): string {
+  if (process.getuid?.() !== 0) return 'mounting needs root'
+  if (!existsSync('/dev/fuse')) return 'there is no /dev/fuse'
+  return ''
+}
+
+const skip = reasonToSkip()
+const hammer = skip ? '' : nativeProgram('test/stress/hammer')
+
+type Answer = { status: number | null; output: string }
+
+/** Runs the program; when it does not end in time the mount's daemon is killed, which frees it. */
+async function runHammer(mount: string, limit: number, args: string[]): Promise<Answer> {
+  const child = spawn(hammer, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  child.stdout.on('data', (chunk) => {
+    output += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    output += chunk
+  })
+  const timer = setTimeout(() => {
+    output += 'did not end in time\n'
+    for (const pid of daemonsOf(mount)) process.kill(pid, 'SIGKILL')
+    child.kill('SIGKILL')
+  }, limit * 1000)
+  const status = await new Promise<number | null>((resolve) => {
+    child.on('close', resolve)
+  })
+  clearTimeout(timer)
+  return { status, output }
+}
+
+function contentOf(folder: string): Record<string, string> {
+  const out: Record<string, string> = {}
+  for (const name of readdirSync(folder)) out[name] = readFileSync(join(folder, name), 'latin1')
+  return out
+}
+
+class Field {
+  readonly folder = mkdtempSync(join(tmpdir(), 'mica-stress-'))
+  readonly mount = join(this.folder, 'merged')
+  readonly lower = join(this.folder, 'lower/field')
+  readonly #driver
+
+  constructor(flags: string[]) {
+    for (const name of ['lower/field', 'upper', 'work', 'merged']) {
+      mkdirSync(join(this.folder, name), { recursive: true })
+    }
+    this.#driver = micaDriver(...flags)
+    spawnSync(hammer, ['prepare', this.lower, String(processes)])
+  }
+
+  up(): void {
+    const at = (name: string) => join(this.folder, name)
+    this.#driver.mount({ lowers: [at('lower')], upper: at('upper'), work: at('work'), path: this.mount })
+  }
+
+  down(): void {
+    spawnSync('umount', [this.mount])
+  }
+
+  run(duration: number, seed: number): Promise<Answer> {
+    const args = ['run', join(this.mount, 'field'), processes, duration, seed, join(this.folder, 'state')]
+    return runHammer(this.mount, duration + 30, args.map(String))
+  }
+
+  verify(): Promise<Answer> {
+    const args = ['verify', join(this.mount, 'field'), String(processes), join(this.folder, 'state')]
+    return runHammer(this.mount, 30, args)
+  }
+
+  /** Returns the mount points that had to be taken away by force. */
+  finish(): string[] {
+    const left = mountsBelow(this.folder)
+    for (const point of left) {
+      for (const pid of daemonsOf(point)) process.kill(pid, 'SIGKILL')
+      lazyUnmount(point)
+    }
+    rmSync(this.folder, { recursive: true, force: true })
+    return left
+  }
+}
+
+t.setTimeout(0)
+
+for (const workers of ['2', '1']) {
+  t.test(`${workers} workers: every answer is right, and so is what is left`, { skip }, async (t) => {
+    const field = new Field(['--workers', workers])
+    const lower = contentOf(field.lower)
+    const seed = Date.now() % 100_000
+    t.comment(`seed ${seed}`)
+    field.up()
+    const load = await field.run(seconds, seed)
+    const calls = [...load.output.matchAll(/: (\d+) calls/g)].reduce(
+      (sum, match) => sum + Number(match[1]),
+      0,
+    )
+    t.comment(`${calls} calls by ${processes} processes in ${seconds} s`)
+    t.equal(load.status, 0, load.output)
+    const live = await field.verify()
+    t.equal(live.status, 0, `the live mount equals the model ${live.output}`)
+    field.down()
+    t.equal(mountsBelow(field.folder).length, 0, 'it unmounts')
+    field.up()
+    const again = await field.verify()
+    t.equal(again.status, 0, `so does the next mount ${again.output}`)
+    field.down()
+    t.same(contentOf(field.lower), lower, 'the lower is unchanged')
+    t.same(field.finish(), [], 'nothing is left mounted')
+  })
+}
+
+t.test('without the table lock two workers give wrong answers', { skip }, async (t) => {
+  process.env.MICA_TEST_NO_LOCK = '1'
+  t.teardown(() => {
+    delete process.env.MICA_TEST_NO_LOCK
+  })
+  for (let i = 1; i <= attempts; i++) {
+    const field = new Field(['--workers', '2'])
+    let caught = ''
+    try {
+      field.up()
+      const load = await field.run(4, i)
+      if (load.status !== 0) caught = load.output || 'killed'
+      else if ((await field.verify()).status !== 0) caught = 'the tree does not equal the model'
+    } catch (error) {
+      caught = String(error)
+    }
+    field.finish()
+    if (caught === '') continue
+    t.pass(`attempt ${i} went wrong, as it must`)
+    t.comment(caught.split('\n').slice(0, 3).join('\n'))
+    return
+  }
+  t.fail(`${attempts} runs without the lock gave only right answers`)
+})
