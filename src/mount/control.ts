@@ -76,14 +76,30 @@ export function startControl(live: LiveMount, log: Log): Server {
   return server
 }
 
+/** A daemon opens its socket just after its mount is live: so long it is waited for. */
+const OPENING_MS = 2000
+const POLL_MS = 10
+
 /** Asks the daemon of a mount for its numbers. Rejects when it doesn't answer. */
-export function fetchStats(record: MountRecord, timeoutMs = 5000): Promise<MountStats> {
+export async function fetchStats(record: MountRecord, timeoutMs = 5000): Promise<MountStats> {
+  for (const until = Date.now() + OPENING_MS; ; ) {
+    try {
+      return await ask(socketPath(record), timeoutMs)
+    } catch (error) {
+      const { code } = error as { code?: string }
+      if ((code !== 'ENOENT' && code !== 'ECONNREFUSED') || Date.now() > until) throw error
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  }
+}
+
+function ask(path: string, timeoutMs: number): Promise<MountStats> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string, code = 'EIO'): void => {
       socket.destroy()
       reject(new MountError(reason, code))
     }
-    const socket = connect(socketPath(record), () => socket.write('{"verb":"stats"}\n'))
+    const socket = connect(path, () => socket.write('{"verb":"stats"}\n'))
     let text = ''
     socket.setEncoding('utf8')
     socket.setTimeout(timeoutMs, () => fail('the daemon does not answer', 'ETIMEDOUT'))

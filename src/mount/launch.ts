@@ -24,7 +24,8 @@ export function launch({ args, stderr = 'inherit', env = process.env }: LaunchOp
   const child = spawn(process.execPath, [script, ...args], {
     detached: true,
     stdio: ['ignore', stderr === 'inherit' ? process.stderr : 'ignore', stderr, 'pipe'],
-    env: { ...env, MICA_STATUS_FD: String(STATUS_FD) },
+    // As bin/mica does: what a caller's environment tells Node is not meant for a file system.
+    env: { ...env, NODE_OPTIONS: env.MICA_NODE_OPTIONS ?? '', MICA_STATUS_FD: String(STATUS_FD) },
   })
   return new Promise((resolve, reject) => {
     const status = child.stdio[STATUS_FD] as NodeJS.ReadableStream

@@ -23,15 +23,17 @@ export type Layers = {
   /** Top first; the upper, when there is one, is the first. */
   readonly layers: readonly Layer[]
   readonly isWritable: boolean
-  /** -1 without an upper that is written. */
+  /** The workdir as given; -1 without an upper that is written. */
   readonly workFd: number
+  /** `work` in the workdir, where temporary objects are made; -1 like workFd. */
+  readonly scratchFd: number
   /** The hold on the upper; undefined when it is not written. */
   readonly claim: Claim | undefined
   /** Lets go of all fds and of the claim. */
   close(): void
 }
 
-type Place = Layer & { readonly what: string; readonly stat: BigIntStats }
+type Place = { fd: number; readonly path: string; readonly what: string; readonly stat: BigIntStats }
 
 /** Returns a path that leads to what an fd refers to. */
 export function fdPath(fd: number): string {
@@ -154,6 +156,14 @@ function checkOutside(mountpoint: string, layers: readonly Place[]): void {
   }
 }
 
+/** Reaches a lower through a read-only mount of our own from here on, where we may make one. */
+function protect(lower: Place): void {
+  const fd = native.cloneReadOnly(lower.fd)
+  if (fd < 0) return
+  native.close(lower.fd)
+  lower.fd = fd
+}
+
 /** Opens and checks all layers. `mountpoint` is a real path. Ensures on failure that nothing stays open and nothing was changed. */
 export function openLayers(options: MountOptions, mountpoint: string): Layers {
   const opened: Place[] = []
@@ -175,16 +185,20 @@ export function openLayers(options: MountOptions, mountpoint: string): Layers {
     checkApart(work === undefined ? layers : [...layers, work])
     if (mountpoint !== '') checkOutside(mountpoint, layers)
     let claim: Claim | undefined
+    let scratchFd = -1
     if (isWritable) {
       checkAccess(upper!, constants.W_OK)
       checkAccess(work!, constants.R_OK | constants.W_OK | constants.X_OK)
       checkWork(work!, upper!)
       claim = claimWorkdir(fdPath(work!.fd), showPath(options.upper!), mountpoint)
+      scratchFd = open('workdir', `${fdPath(work!.fd)}/work`).fd
     }
+    for (const lower of lowers) protect(lower)
     return {
       layers: layers.map(({ fd, path }) => ({ fd, path })),
       isWritable,
       workFd: work?.fd ?? -1,
+      scratchFd,
       claim,
       close() {
         claim?.release()

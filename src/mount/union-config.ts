@@ -47,7 +47,7 @@ class Probe {
 
   /** Tells whether a whiteout in the kernel's form can be made beside the upper. */
   canMakeWhiteout(workFd: number): boolean {
-    const name = this.#put(`#mica.${process.pid}`)
+    const name = this.#put(`#probe.${process.pid}`)
     const made = native.mknodAt(workFd, name, S_IFCHR, 0, -1, -1, 0)
     if (made >= 0) native.unlinkAt(workFd, name, 0)
     return made >= 0
@@ -72,12 +72,12 @@ export function unionConfig(
 ): UnionConfig {
   const probe = new Probe()
   const isDotWanted = process.env.FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT === '1'
-  const canMakeWhiteout = layers.isWritable && !isDotWanted && probe.canMakeWhiteout(layers.workFd)
+  const canMakeWhiteout = layers.isWritable && !isDotWanted && probe.canMakeWhiteout(layers.scratchFd)
   const isMarked = layers.layers.some(({ fd }) => OVERRIDE_STAT.some((name) => probe.hasXattr(fd, name)))
   return {
     layers: layers.layers.map(({ fd, path }) => ({ fd, path, hasDotWhiteouts: true })),
     isWritable: layers.isWritable,
-    workFd: layers.workFd,
+    workFd: layers.scratchFd,
     device,
     dataMode: options.data,
     passthroughMin: PASSTHROUGH_MIN_BYTES,
