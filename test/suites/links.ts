@@ -40,6 +40,22 @@ const links: Case[] = [
     },
   },
   {
+    title: 'lower links in different directories stay one file when one is opened for write',
+    lines: [59],
+    lowers: [{ a: 'old', d: dir({ b: link('a') }), e: dir({ c: link('a') }) }],
+    run(s) {
+      s.root.put(s.at('a'), 'NEW', O_WRONLY)
+      for (let i = 0; i < 2; i++) {
+        for (const name of ['a', 'd/b', 'e/c'])
+          assert.deepEqual([s.root.read(s.at(name)), nlink(s, name)], ['NEW', 3])
+        s.remount()
+      }
+      s.root.rename(s.at('d/b'), s.at('e/b'))
+      s.root.put(s.at('e/b'), 'END', O_WRONLY)
+      assert.deepEqual([s.root.read(s.at('a')), s.root.read(s.at('e/c')), nlink(s, 'a')], ['END', 'END', 3])
+    },
+  },
+  {
     title: 'a link added to a group of lower links counts with them, also after a remount',
     lines: [59, 60],
     lowers: [{ a: 'x', b: link('a') }],

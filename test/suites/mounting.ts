@@ -323,6 +323,7 @@ const crashes: Case[] = [
       s.fixture.killDaemon()
       assert.throws(() => s.fixture.mount(), MountError)
       assert.throws(() => s.fixture.mount({}), MountError)
+      assert.notDeepEqual(s.root.list(join(s.work, 'work/incompat/volatile')), [])
     },
   },
   {

@@ -140,9 +140,9 @@ function fuseMount(path: string, unmount: () => void): Mounted {
   return { path, unmount, killDaemon: () => killDaemon(path) }
 }
 
-/** mica by its command line; `flags` are added to each mount. */
+/** mica by its command line, MICA_TEST_PROGRAM or this package's; `flags` are added to each mount. */
 export function micaDriver(...flags: string[]): Driver {
-  const program = join(packageRoot, 'bin/mica')
+  const program = process.env.MICA_TEST_PROGRAM ?? join(packageRoot, 'bin/mica')
   return {
     name: ['mica', ...flags].join(' '),
     family: 'mica',

@@ -83,9 +83,10 @@ export class Fixture {
     this.mount()
   }
 
-  /** Mounts anew when the serving process died in an earlier case: one failure shall not become many. */
+  /** Mounts anew when an earlier case lost the mount or its server: one failure shall not become many. */
   revive(): void {
-    if (this.#root.errno('lstat', this.path) !== 'ENOTCONN') return
+    const isThere = mountsBelow(this.path).includes(this.path)
+    if (isThere && this.#root.errno('lstat', this.path) !== 'ENOTCONN') return
     lazyUnmount(this.path)
     this.mount()
   }
@@ -108,7 +109,9 @@ export class Fixture {
 
   /** What lies in the workdir besides its folders, the hard-link index and spare whiteouts. */
   leftovers(): string[] {
-    const isKept = (path: string) => /^(work|index|index\/.*)\/?$|^(work\/)?[^/]*%$/.test(path)
+    // An upper that was mounted volatile and crashed stays marked: work/incompat/volatile.
+    const isKept = (path: string) =>
+      /^(work|work\/incompat(\/volatile.*)?|index|index\/.*)\/?$|^(work\/)?[^/]*%$/.test(path)
     const look = () => this.#root.walk(this.work).filter((path) => !isKept(path))
     // The server hears of the last close of a file only after close(2) has returned.
     for (let i = 0; i < 50 && look().length > 0; i++) pause(10)
