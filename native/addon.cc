@@ -26,6 +26,7 @@ const Row rows[] = {
 
     {"openAt", wrap<openAt>},
     {"openPath", wrap<openPath>},
+    {"cloneReadOnly", wrap<cloneReadOnly>},
     {"close", wrap<closeFd>},
     {"replaceFd", wrap<replaceFd>},
     {"getFl", wrap<getFl>},

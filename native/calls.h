@@ -18,6 +18,7 @@ int64_t fsType(int32_t fd);
 // open.cc
 int64_t openAt(int32_t fd, Path path, int32_t flags);
 int64_t openPath(Bytes path, int32_t flags, int32_t mode);
+int64_t cloneReadOnly(int32_t fd);
 int64_t closeFd(int32_t fd);
 int64_t replaceFd(int32_t from, int32_t to);
 int64_t getFl(int32_t fd);

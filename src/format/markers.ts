@@ -25,6 +25,8 @@ export const WHITEOUT = 'whiteout'
 export const METACOPY = 'metacopy'
 /** Our own: the st_ino that a copied-up file showed before, as 16 hex digits. */
 export const INO = 'ino'
+/** Our own, on the upper's root: names of lower files with several links were removed. */
+export const LINKS = 'links'
 
 /** Names that begin so are AUFS whiteouts (image-spec layer.md, "Whiteouts"). */
 export const DOT_WHITEOUT = '.wh.'

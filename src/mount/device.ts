@@ -55,19 +55,11 @@ export function isDead(path: string): boolean {
   }
 }
 
-function openDevice(): number {
-  const fd = native.openDevice()
-  if (fd >= 0) return fd
-  if (fd === -ENOENT || fd === -ENODEV || fd === -ENXIO) {
-    throw new MountError('there is no /dev/fuse; load the fuse module (modprobe fuse)', errnoName(fd))
+function deviceError(result: number): MountError {
+  if (result === -ENOENT || result === -ENODEV || result === -ENXIO) {
+    return new MountError('there is no /dev/fuse; load the fuse module (modprobe fuse)', errnoName(result))
   }
-  if (fd === -EACCES || fd === -EPERM) {
-    throw new MountError(
-      'no permission to open /dev/fuse; run as root or ask for access to it',
-      errnoName(fd),
-    )
-  }
-  throw systemError(fd, 'open', '/dev/fuse', 'open')
+  return systemError(result, 'open', '/dev/fuse', 'open')
 }
 
 /** Mounts on the real path `target`. Throws MountError with the way out; then nothing is mounted. */
@@ -77,7 +69,10 @@ export function mountDevice(
   isReadOnly: boolean,
   given: ReadonlySet<string>,
 ): MountedDevice {
-  const fd = openDevice()
+  const fd = native.openDevice()
+  // The helper may open the device where we may not.
+  if (fd === -EACCES || fd === -EPERM) return mountByHelper(target, options, isReadOnly, given)
+  if (fd < 0) throw deviceError(fd)
   const flags =
     (isReadOnly ? MS_RDONLY : 0) |
     (options.suid ? 0 : MS_NOSUID) |
@@ -129,7 +124,10 @@ function mountByHelper(
     .trim()
     .replace(/\s*\n\s*/g, '; ')
   if (fd === -ENOENT && said === '') {
-    throw new MountError('no permission to mount, and no fusermount3; run as root or install fuse3', 'EPERM')
+    throw new MountError(
+      'no permission to mount or to open /dev/fuse, and no fusermount3; run as root or install fuse3',
+      'EPERM',
+    )
   }
   throw new MountError(said === '' ? `fusermount3: ${errnoReason(fd)}` : said, errnoName(fd))
 }

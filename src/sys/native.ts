@@ -59,6 +59,11 @@ export interface Native {
   openAt(fd: number, ref: number, flags: number): number
   /** open(2) of an absolute or relative path given as bytes; follows symbolic links. Cold path. */
   openPath(path: Uint8Array, flags: number, mode: number): number
+  /**
+   * Returns an O_PATH fd of the same directory on a private mount of it, read-only and without atime
+   * (open_tree(2), mount_setattr(2)): the kernel itself refuses every write through it.
+   */
+  cloneReadOnly(fd: number): number
   close(fd: number): number
   /** dup3(2) of `from` onto `to` with O_CLOEXEC: the open file behind `to` is replaced atomically. */
   replaceFd(from: number, to: number): number

@@ -1,7 +1,6 @@
 // From a node to the place of its real object: an fd and a name for the next system call.
 
 import { EIO, ENOENT, ESTALE } from '../base/errno.js'
-import { SCRATCH_NAME } from '../vfs/arena.js'
 import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
 import { pathIn, topLayer } from './dir-stack.js'
 import {
@@ -19,12 +18,9 @@ import {
   T_DIR,
   TYPE_MASK,
 } from './inode-table.js'
+import { FOUND_NAME, STEP_NAME } from './scratch.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
 import type { Union } from './union.js'
-
-/** Where locate() copies the name to; dirFd() uses the next one for its own steps. */
-export const NAME = SCRATCH_NAME
-const STEP_NAME = SCRATCH_NAME + 512
 
 /** O_PATH | O_DIRECTORY */
 const OPEN_DIR = 0o10000000 | 0o200000
@@ -74,9 +70,9 @@ export function locate(u: Union, node: number): number {
     u.layer = t.nodes[n + N_LAYER]!
     const d = t.nodes[n + N_DENTRY]! * DENTRY_WORDS
     const parent = t.dentries[d + D_PARENT]!
-    copyName(u, d, NAME)
+    copyName(u, d, FOUND_NAME)
     t.unlock()
-    u.ref = NAME
+    u.ref = FOUND_NAME
     u.fd = dirFd(u, parent, u.layer)
     return Math.min(u.fd, 0)
   }

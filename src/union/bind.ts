@@ -13,6 +13,7 @@ import {
   removeDentry,
 } from './dentry-table.js'
 import { freeReals, writeReals } from './dir-stack.js'
+import { countHidden } from './hard-links.js'
 import {
   addLinked,
   allocNode,
@@ -45,7 +46,7 @@ import {
 } from './inode-table.js'
 import { found, M_IMPURE } from './lookup.js'
 import { dropSnapshot } from './snapshot.js'
-import { DENTRY_WORDS, ROOT } from './state.js'
+import { DENTRY_WORDS, H_LINKS_REMOVED, ROOT } from './state.js'
 import type { Union } from './union.js'
 
 /**
@@ -55,6 +56,8 @@ import type { Union } from './union.js'
 export function bind(u: Union, parent: number, name: number, length: number): number {
   const t = u.t
   const hash = hashName(parent, u.bytes, name, length)
+  const isDir = found.mode >>> 12 === T_DIR
+  const hidden = !isDir && found.nlink > 1 && t.header[H_LINKS_REMOVED] !== 0 ? countHidden(u) : 0
   t.lock()
   let dentry = findDentry(t, parent, hash, u.bytes, name, length)
   if (dentry !== 0) {
@@ -75,10 +78,12 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
     dentry = 0
   }
   let node = 0
-  const isDir = found.mode >>> 12 === T_DIR
   if (!isDir && found.nlink > 1) node = findLinked(t, found.ino[0]!, found.ino[1]!)
   const isNew = node === 0
-  if (isNew) node = newNode(u, isDir)
+  if (isNew) {
+    node = newNode(u, isDir)
+    if (node !== 0) t.nodes[at(node) + N_HIDDEN] = hidden
+  }
   if (node !== 0 && addDentry(t, parent, hash, u.bytes, name, length, node) === 0) {
     if (isNew) freeRecord(u, node)
     node = 0

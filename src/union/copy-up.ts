@@ -20,11 +20,11 @@ import {
 } from '../base/errno.js'
 import {
   SCRATCH_LIST,
-  SCRATCH_NAME,
   SCRATCH_STAT,
   SCRATCH_VALUE,
   STAT_ATIME,
   STAT_ATIME_NS,
+  STAT_ATTRIBUTES,
   STAT_GID,
   STAT_MODE,
   STAT_MTIME,
@@ -62,6 +62,7 @@ import {
   T_REG,
   TYPE_MASK,
 } from './inode-table.js'
+import { COPY_DIR_NAME, COPY_NAME, TIMES } from './scratch.js'
 import { ageSnapshot } from './snapshot.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
 import { type Union, YES_AT } from './union.js'
@@ -72,16 +73,15 @@ const O_RDONLY = 0
 const O_RDWR = 2
 const O_CREAT = 0o100
 const O_EXCL = 0o200
+const STATX_ATTR_IMMUTABLE = 0x10
+const STATX_ATTR_APPEND = 0x20
+const O_NOATIME = 0o1000000
 const O_PATH = 0o10000000
 const AT_REMOVEDIR = 0x200
 /** The whole file. */
 export const ALL = Number.MAX_SAFE_INTEGER
 
-/** Times of a Stat, for utimensAt(): six words. */
-const TIMES = SCRATCH_NAME + 3328
 const PARENT_STAT = SCRATCH_STAT + 256
-const COPY_NAME = SCRATCH_NAME + 3584
-const OUR_NAME = SCRATCH_NAME + 3840
 
 /** Follows stale nodes to the one that is used now. */
 export function current(u: Union, node: number): number {
@@ -148,7 +148,7 @@ function copyUpDirectory(u: Union, node: number): number {
       return 0
     }
     t.nodes[n + N_SEQ]!++
-    copyName(u, t.nodes[n + N_DENTRY]! * DENTRY_WORDS, OUR_NAME)
+    copyName(u, t.nodes[n + N_DENTRY]! * DENTRY_WORDS, COPY_DIR_NAME)
     t.unlock()
 
     const made = makeUpperDirectory(u, lowerFd, parent, parentFd)
@@ -187,7 +187,7 @@ function makeUpperDirectory(u: Union, lowerFd: number, parent: number, parentFd:
   r = sys.mkdirAt(workFd, temp, 0o700, -1, -1, 0)
   if (r < 0) return r
   r = copyAttributes(u, lowerFd, 0, workFd, temp, SCRATCH_STAT >> 2)
-  if (r === 0) r = moveIntoPlace(u, parent, parentFd, temp, OUR_NAME)
+  if (r === 0) r = moveIntoPlace(u, parent, parentFd, temp, COPY_DIR_NAME)
   if (r === -EEXIST || r === -39)
     r = 0 // made by an earlier life of this mount
   else if (r < 0) sys.unlinkAt(workFd, temp, AT_REMOVEDIR)
@@ -234,7 +234,10 @@ export function markImpure(u: Union, node: number, fd: number): number {
   return 0
 }
 
-/** Copies xattrs (not ours), owner, mode and times. `w`: the source's Stat. Returns 0 or -errno. */
+/**
+ * Copies owner, xattrs (not ours), mode and times, in this order: a change of owner drops suid bits
+ * and the capability, an ACL changes the mode. `w`: the source's Stat. Returns 0 or -errno.
+ */
 export function copyAttributes(
   u: Union,
   fromFd: number,
@@ -244,12 +247,12 @@ export function copyAttributes(
   w: number,
 ): number {
   const { sys } = u
-  let r = copyXattrs(u, fromFd, fromRef, toFd, toRef)
-  if (r < 0) return r
   const mode = u.u32[w + STAT_MODE]!
-  r = sys.chownAt(toFd, toRef, u.u32[w + STAT_UID]!, u.u32[w + STAT_GID]!)
+  let r = sys.chownAt(toFd, toRef, u.u32[w + STAT_UID]!, u.u32[w + STAT_GID]!)
   // An unprivileged owner of the mount can't give files away; the file is his then.
   if (r < 0 && r !== -EPERM && r !== -EINVAL) return r
+  r = copyXattrs(u, fromFd, fromRef, toFd, toRef)
+  if (r < 0) return r
   if ((mode & S_IFMT) !== 0o120000) {
     r = sys.chmodAt(toFd, toRef, mode & 0o7777)
     if (r < 0) return r
@@ -334,6 +337,10 @@ function startCopy(u: Union, node: number, length: number): number {
   let r = sys.statAt(fd, ref, SCRATCH_STAT)
   if (r < 0) return endCopy(u, node, r)
   const w = SCRATCH_STAT >> 2
+  // What the lower's owner made unchangeable is not changed by way of a copy.
+  if ((u.u32[w + STAT_ATTRIBUTES]! & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) !== 0) {
+    return endCopy(u, node, -EPERM)
+  }
   const mode = u.u32[w + STAT_MODE]!
   const temp = tempName(u)
   if ((mode & S_IFMT) === S_IFREG) return copyRegular(u, node, fd, ref, temp, length)
@@ -354,7 +361,8 @@ function copyRegular(u: Union, node: number, fd: number, ref: number, temp: numb
   const to = sys.createAt(u.config.workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600, -1, -1, 0)
   if (to < 0) return endCopy(u, node, to)
   const bytes = Math.min(size, length)
-  const from = bytes === 0 ? -1 : sys.openAt(fd, ref, O_RDONLY)
+  let from = bytes === 0 ? -1 : sys.openAt(fd, ref, O_RDONLY | O_NOATIME)
+  if (from === -EPERM) from = sys.openAt(fd, ref, O_RDONLY)
   if (bytes === 0 || from < 0) {
     sys.close(to)
     if (from < 0 && bytes > 0) {
@@ -444,7 +452,7 @@ function finish(u: Union, node: number, r: number, temp: number): number {
     r = pin < 0 ? pin : sys.unlinkAt(workFd, temp, 0)
   } else if (parentFd < 0) r = parentFd
   else {
-    if (nlink > 1) r = copyUpOtherNames(u, node, workFd, temp, COPY_NAME, parentFd)
+    if (nlink > 1) r = copyUpOtherNames(u, node, temp, COPY_NAME, parent)
     if (r === 0) r = moveIntoPlace(u, parent, parentFd, temp, COPY_NAME)
   }
   if (r < 0) sys.unlinkAt(workFd, temp, 0)

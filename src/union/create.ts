@@ -6,7 +6,6 @@
 
 import { EEXIST, EIO, ENODATA, ENOMEM, EOPNOTSUPP, EPERM, isAbsent } from '../base/errno.js'
 import {
-  SCRATCH_NAME,
   SCRATCH_STAT,
   SCRATCH_VALUE,
   STAT_DEV,
@@ -24,8 +23,9 @@ import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, hashName } from './dentry-table.js'
 import { addLinked, at, F_DEAD, F_NAMELESS, N_INFO, N_LOOKUPS, N_PIN, N_SEQ } from './inode-table.js'
 import { found, isDotWhiteout } from './lookup.js'
-import { openReal } from './open-file.js'
+import { hasNoPassthrough, openReal } from './open-file.js'
 import { directoryChanged } from './readdir.js'
+import { LINK_NAME, STAGED_NAME } from './scratch.js'
 import { type Union, YES_AT } from './union.js'
 import { hasDot, isWhiteoutAt, removeDot } from './whiteout.js'
 import { tempName } from './workdir.js'
@@ -39,7 +39,6 @@ const RENAME_EXCHANGE = 2
 const S_ISGID = 0o2000
 /** Flags of the user's open that our own fd takes over: access mode, O_SYNC and O_DSYNC. */
 export const KEPT_FLAGS = 0o3 | 0o4010000
-const FIRST = SCRATCH_NAME + 2560 // name inside a staging directory
 
 const KIND_FILE = 0
 const KIND_DIR = 1
@@ -107,10 +106,10 @@ function makeOver(u: Union, fd: number, name: number, hasNode: boolean): number 
   const stage = inheriting(u, fd)
   if (stage < 0) return stage
   const dir = stage === 0 ? workFd : stage
-  const temp = stage === 0 ? tempName(u) : FIRST
+  const temp = stage === 0 ? tempName(u) : STAGED_NAME
   if (stage !== 0) {
-    u.bytes[FIRST] = 0x66
-    u.bytes[FIRST + 1] = 0
+    u.bytes[STAGED_NAME] = 0x66
+    u.bytes[STAGED_NAME + 1] = 0
   }
   const isDir = spec.kind === KIND_DIR
   const made = makeAt(u, dir, temp)
@@ -239,6 +238,11 @@ export function makeSymlink(
   return makeAndBind(u, parent, name, length, out)
 }
 
+/** See open-file.ts: files with suid bits are written through us. */
+function isPassable(u: Union, mode: number): boolean {
+  return u.config.dataMode === 'passthrough' && !hasNoPassthrough && (mode & 0o6000) === 0
+}
+
 /** FUSE_CREATE: makes a regular file and opens it. */
 export function createFile(
   u: Union,
@@ -261,7 +265,7 @@ export function createFile(
     u.sys.close(fd)
     return node
   }
-  return openReal(u, node, fd, flags, false, 0)
+  return openReal(u, node, fd, false, isPassable(u, mode))
 }
 
 /** O_TMPFILE: a file without a name in `parent`, whose default ACL and group it inherits. */
@@ -295,7 +299,7 @@ export function makeTmpfile(u: Union, parent: number, flags: number, mode: numbe
     return -ENOMEM
   }
   writeEntry(u, node, out)
-  r = openReal(u, node, fd, flags, false, 0)
+  r = openReal(u, node, fd, false, isPassable(u, mode))
   return r
 }
 
@@ -321,7 +325,7 @@ export function linkNode(
     // upperDir() below may take steps of its own: the address is kept aside.
     let from = 0
     if (fromRef !== 0) {
-      from = LINK_FROM
+      from = LINK_NAME
       let i = 0
       do u.bytes[from + i] = u.bytes[fromRef + i]!
       while (u.bytes[fromRef + i++] !== 0)
@@ -341,8 +345,6 @@ export function linkNode(
   }
   return -EIO
 }
-
-const LINK_FROM = SCRATCH_NAME + 2816
 
 function bindLink(
   u: Union,

@@ -11,13 +11,13 @@ import {
   IMPURE,
   INO,
   INTERNAL_PREFIXES,
+  LINKS,
   OPAQUE,
   REDIRECT,
   WHITEOUT,
 } from '../format/markers.js'
 import {
   SCRATCH_LIST,
-  SCRATCH_NAME,
   SCRATCH_PATH,
   SCRATCH_STAT2,
   SCRATCH_VALUE,
@@ -33,6 +33,7 @@ import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, showIno, statReal } from './attr.js'
 import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
 import { pathIn, readReals } from './dir-stack.js'
 import { at, F_IMPURE, N_DENTRY, N_INFO } from './inode-table.js'
+import { FIND_DOT_NAME, FIND_NEW_NAME } from './scratch.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
 import type { Union } from './union.js'
 
@@ -42,11 +43,9 @@ export const M_REDIRECT = 4
 export const M_OPAQUE_X = 8
 export const M_WHITEOUT = 16
 export const M_INO = 32
+export const M_LINKS = 64
 
 const SCRATCH_STAT3 = SCRATCH_STAT2 + 128
-/** Where find() keeps ".wh.NAME" and a redirected name. */
-const DOT_NAME = SCRATCH_NAME + 1024
-const NEW_NAME = SCRATCH_NAME + 1536
 const DOT_PATH = SCRATCH_VALUE + 40960
 const LIST_BYTES = 65536
 
@@ -58,6 +57,7 @@ const suffixes = [
   [text.encode(REDIRECT), M_REDIRECT],
   [text.encode(WHITEOUT), M_WHITEOUT],
   [text.encode(INO), M_INO],
+  [text.encode(LINKS), M_LINKS],
 ] as const
 const dotWhiteout = text.encode(DOT_WHITEOUT)
 const dotOpaque = text.encode(DOT_OPAQUE)
@@ -168,9 +168,9 @@ export function startsWith(bytes: Uint8Array, name: number, length: number, pref
 
 /** Tells (1), or -errno, whether `.wh.NAME` lies beside a name in a real directory. */
 function hasDotWhiteout(u: Union, fd: number, name: number, length: number): number {
-  u.bytes.set(dotWhiteout, DOT_NAME)
-  u.bytes.copyWithin(DOT_NAME + 4, name, name + length + 1)
-  const r = u.sys.statAt(fd, DOT_NAME, SCRATCH_STAT3)
+  u.bytes.set(dotWhiteout, FIND_DOT_NAME)
+  u.bytes.copyWithin(FIND_DOT_NAME + 4, name, name + length + 1)
+  const r = u.sys.statAt(fd, FIND_DOT_NAME, SCRATCH_STAT3)
   return r === 0 ? 1 : isAbsent(r) ? 0 : r
 }
 
@@ -265,8 +265,8 @@ export function find(
       if (u.bytes[SCRATCH_PATH] === 0x2f) return followRedirect(u, layer)
       length = found.redirectLength
       if (length > 255 || u.bytes.subarray(SCRATCH_PATH, SCRATCH_PATH + length).includes(0x2f)) return -EIO
-      u.bytes.copyWithin(NEW_NAME, SCRATCH_PATH, SCRATCH_PATH + length + 1)
-      name = NEW_NAME
+      u.bytes.copyWithin(FIND_NEW_NAME, SCRATCH_PATH, SCRATCH_PATH + length + 1)
+      name = FIND_NEW_NAME
       isBent = true
     }
   }

@@ -81,14 +81,22 @@ export function openFile(u: Union, node: number, flags: number, openFlags: numbe
         return e
       }
     }
-    let size = 0
-    if (isLower && u.config.dataMode === 'passthrough') {
-      u.sys.statAt(fd, 0, SCRATCH_STAT)
-      size = u.u32[(SCRATCH_STAT >> 2) + STAT_SIZE]! + u.u32[(SCRATCH_STAT >> 2) + STAT_SIZE + 1]! * 2 ** 32
-    }
-    return openReal(u, node, fd, flags, isLower, size)
+    return openReal(u, node, fd, isLower, mayPass(u, fd, isLower))
   }
   return -EIO
+}
+
+/**
+ * Tells whether a file may be read and written past us. A small lower is better kept in the page
+ * cache. The kernel leaves it to the server to clear suid bits on WRITE, so files with such bits
+ * must not be written without one.
+ */
+function mayPass(u: Union, fd: number, isLower: boolean): boolean {
+  if (u.config.dataMode !== 'passthrough' || hasNoPassthrough) return false
+  if (u.sys.statAt(fd, 0, SCRATCH_STAT) < 0) return false
+  const w = SCRATCH_STAT >> 2
+  if (!isLower) return (u.u32[w + STAT_MODE]! & 0o6000) === 0
+  return u.u32[w + STAT_SIZE]! + u.u32[w + STAT_SIZE + 1]! * 2 ** 32 >= u.config.passthroughMin
 }
 
 /** Opens what locate() found. Lower files are opened without touching their atime. */
@@ -116,21 +124,12 @@ export function killSuid(u: Union, fd: number): number {
 
 /**
  * Makes a handle of a real fd of a node and chooses its data mode; fills u.opened. The fd is the
- * handle's from here on. `size` counts for lower files only.
+ * handle's from here on. `isPassable`: the kernel may do the data itself.
  */
-export function openReal(
-  u: Union,
-  node: number,
-  fd: number,
-  _flags: number,
-  isLower: boolean,
-  size: number,
-): number {
+export function openReal(u: Union, node: number, fd: number, isLower: boolean, isPassable: boolean): number {
   const t = u.t
   const n = at(node)
   const { config } = u
-  const mayPass =
-    config.dataMode === 'passthrough' && !hasNoPassthrough && (!isLower || size >= config.passthroughMin)
   const h = fd * HANDLE_WORDS
   if (h + HANDLE_WORDS > t.handles.length) {
     u.sys.close(fd)
@@ -145,7 +144,7 @@ export function openReal(
       t.nodes[n + N_IO] = io + 1
       break
     }
-    if (io < 0 || !mayPass) {
+    if (io < 0 || !isPassable) {
       t.nodes[n + N_IO] = io - 1
       backing = 0
       break
@@ -168,7 +167,7 @@ export function openReal(
     // Not permitted here, or not on this file system: the page cache does it from now on.
     hasNoPassthrough = true
     t.unlock()
-    return openReal(u, node, fd, _flags, isLower, 0)
+    return openReal(u, node, fd, isLower, false)
   }
   t.nodes[n + N_OPENS]!++
   t.handles[h + H_NODE] = node
@@ -183,7 +182,7 @@ export function openReal(
 }
 
 /** Set in this thread when a backing id was refused. */
-let hasNoPassthrough = false
+export let hasNoPassthrough = false
 
 /** RELEASE: closes a handle. */
 export function closeFile(u: Union, fd: number): number {

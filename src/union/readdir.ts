@@ -8,7 +8,6 @@ import { EBADF, ENOMEM, ESTALE, isAbsent } from '../base/errno.js'
 import {
   SCRATCH_DIRENTS,
   SCRATCH_DIRENTS_CAPACITY,
-  SCRATCH_NAME,
   SCRATCH_STAT,
   STAT_DEV,
   STAT_MODE,
@@ -48,6 +47,7 @@ import {
   readMarkers,
   storedInoInto,
 } from './lookup.js'
+import { ENTRY_NAME } from './scratch.js'
 import {
   cookieAfter,
   dropSnapshot,
@@ -72,8 +72,6 @@ const DIRENT_HEAD = 24
 const DH_NODE = 0
 const DH_SNAPSHOT = 1
 const DH_NEXT = 2
-
-const ENTRY_NAME = SCRATCH_NAME + 2048
 
 let writer: SnapshotWriter | undefined
 

@@ -1,15 +1,19 @@
 // unlink and rmdir. See fs/overlayfs/dir.c:ovl_do_remove().
 
-import { EEXIST, EMFILE, ENOTEMPTY } from '../base/errno.js'
+import { EEXIST, EMFILE, ENOTEMPTY, EPERM } from '../base/errno.js'
+import { SCRATCH_STAT, STAT_ATTRIBUTES } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { beginChange, endChange, hasLower, nodeOf, unname } from './change.js'
 import { upperDir } from './copy-up.js'
+import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER } from './inode-table.js'
 import { directoryChanged, isEmpty, lastCount } from './readdir.js'
 import type { Union } from './union.js'
 import { hide, replaceByWhiteout } from './whiteout.js'
 import { tempName } from './workdir.js'
 
+const STATX_ATTR_IMMUTABLE = 0x10
+const STATX_ATTR_APPEND = 0x20
 const O_PATH = 0o10000000
 const O_DIRECTORY = 0o200000
 const AT_REMOVEDIR = 0x200
@@ -24,15 +28,24 @@ export function removeFile(u: Union, parent: number, name: number, length: numbe
   const isUpper = (u.t.nodes[at(node) + N_INFO]! & F_UPPER) !== 0
   const realDir = isUpper ? dir : dirFd(u, parent, u.t.nodes[at(node) + N_LAYER]!)
   if (realDir < 0) return realDir
+  noteRemovedLink(u, node)
   let r = beginChange(u, node, 0)
   if (r !== 0) return r
   // Who has the file open, or just knows it, must reach it when the name is gone.
   const pin = u.sys.openAt(realDir, name, O_PATH)
   if (pin < 0 && pin !== -EMFILE) r = pin
+  if (r === 0 && !isUpper) r = mayRemove(u, pin)
   if (r === 0) r = removeReal(u, parent, dir, name, length, isUpper)
   r = conclude(u, parent, name, length, node, r, pin)
   if (r < 0 && pin >= 0) u.sys.close(pin)
   return r
+}
+
+/** Refuses the removal of a lower object that its owner made unchangeable. `fd`: an O_PATH fd of it. */
+function mayRemove(u: Union, fd: number): number {
+  if (fd < 0 || u.sys.statAt(fd, 0, SCRATCH_STAT) < 0) return 0
+  const attributes = u.u32[(SCRATCH_STAT >> 2) + STAT_ATTRIBUTES]!
+  return (attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) !== 0 ? -EPERM : 0
 }
 
 /** Removes the object at a name of an upper directory so that nothing shows there. */

@@ -5,16 +5,18 @@
 // change visible also leaves the whiteout at the old name; all preparations before it change no view.
 
 import { EEXIST, EINVAL, ENOENT, ENOMEM, ENOTEMPTY, EXDEV } from '../base/errno.js'
-import { SCRATCH_NAME, SCRATCH_VALUE } from '../vfs/arena.js'
+import { SCRATCH_VALUE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { findBound } from './bind.js'
 import { beginChange, endChange, hasLower, nodeOf, unname } from './change.js'
 import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, findDentry, hashName, removeDentry } from './dentry-table.js'
 import { readReals, writeReals } from './dir-stack.js'
+import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER, T_DIR, TYPE_MASK } from './inode-table.js'
 import { buildPath, layerPath, pathEnd } from './lookup.js'
 import { directoryChanged, isEmpty } from './readdir.js'
+import { NEW_NAME, OLD_NAME } from './scratch.js'
 import { type Union, YES_AT } from './union.js'
 import { hide, isWhiteoutAt, removeDot } from './whiteout.js'
 
@@ -23,8 +25,6 @@ const RENAME_EXCHANGE = 2
 const RENAME_WHITEOUT = 4
 const O_PATH = 0o10000000
 const O_DIRECTORY = 0o200000
-const OLD = SCRATCH_NAME + 2048
-const NEW = SCRATCH_NAME + 2304
 
 /** One end of a rename. */
 type End = { parent: number; dir: number; name: number; length: number; node: number; hasLower: number }
@@ -46,10 +46,10 @@ export function renameNode(
   if (flags === (RENAME_NOREPLACE | RENAME_EXCHANGE)) return -EINVAL
   const isExchange = (flags & RENAME_EXCHANGE) !== 0
   // The names are kept where no other step writes.
-  u.bytes.copyWithin(OLD, name, name + length + 1)
-  u.bytes.copyWithin(NEW, newName, newName + newLength + 1)
-  let r = openEnd(u, from, parent, OLD, length, true)
-  if (r === 0) r = openEnd(u, to, newParent, NEW, newLength, isExchange)
+  u.bytes.copyWithin(OLD_NAME, name, name + length + 1)
+  u.bytes.copyWithin(NEW_NAME, newName, newName + newLength + 1)
+  let r = openEnd(u, from, parent, OLD_NAME, length, true)
+  if (r === 0) r = openEnd(u, to, newParent, NEW_NAME, newLength, isExchange)
   if (r !== 0) return r
   if (to.node !== 0 && (flags & RENAME_NOREPLACE) !== 0) return -EEXIST
   if (to.node === from.node) return 0
@@ -72,6 +72,7 @@ export function renameNode(
       ? dirFd(u, newParent, isUpper(u, to.node) ? 0 : layerOf(u, to.node))
       : -1
 
+  if (to.node !== 0 && !isExchange) noteRemovedLink(u, to.node)
   r = beginChange(u, from.node, to.node)
   if (r !== 0) return r
   r = isExchange ? exchange(u, fromFd, toFd) : move(u, fromFd, toFd)
@@ -87,7 +88,7 @@ export function renameNode(
   directoryChanged(u, parent)
   directoryChanged(u, newParent)
   // The victim was pinned by move(), before its name went.
-  const spare = to.node === 0 ? pin : unname(u, newParent, NEW, newLength, pin)
+  const spare = to.node === 0 ? pin : unname(u, newParent, NEW_NAME, newLength, pin)
   const bound = rebind(u)
   endChange(u, from.node, to.node)
   t.unlock()

@@ -2,12 +2,12 @@
 // Order: size, owner, mode, times. A change of owner clears suid bits, so the mode comes after it.
 
 import { EINVAL, EIO, EPERM, EROFS } from '../base/errno.js'
-import { SCRATCH_NAME } from '../vfs/arena.js'
 import { locate } from './address.js'
 import { getAttr } from './attr.js'
 import { ALL, copyUp, current } from './copy-up.js'
 import { at, F_UPPER, N_INFO } from './inode-table.js'
 import { H_FLAGS, H_IS_LOWER, killSuid, ownsHandle } from './open-file.js'
+import { TIMES } from './scratch.js'
 import { HANDLE_WORDS } from './state.js'
 import type { Union } from './union.js'
 
@@ -37,7 +37,6 @@ const S_GID = 20
 const UTIME_NOW = 0x3fffffff
 const UTIME_OMIT = 0x3ffffffe
 const O_WRONLY = 1
-const TIMES = SCRATCH_NAME + 3328
 
 /** See fs/fuse/dir.c:fuse_do_setattr(). Writes the new attributes at `out`. */
 export function setAttr(u: Union, node: number, input: number, out: number): number {

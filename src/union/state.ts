@@ -23,7 +23,7 @@ export const H_BLOCK_CURSOR = 40
 export const H_BLOCK_FREE = 41
 export const H_DIR_CURSOR = 42
 export const H_DIR_FREE = 43
-export const H_LINKED = 44 // live nodes in the link table
+export const H_LINKS_REMOVED = 44 // 1: names of lower files with links were removed, see hard-links.ts
 export const H_DEVICES = 64 // pairs (st_dev, used) for up to 32 devices
 export const H_DEVICE_COUNT = 63
 export const H_NAMES = 128 // the name arena's cursor and free lists, NameArena.HEADER_WORDS
@@ -81,6 +81,7 @@ export type Refs = {
   redirect: number
   impure: number
   ino: number
+  links: number
   whiteoutName: number
   defaultAcl: number
   override: number[]
@@ -108,7 +109,16 @@ export function createTables(config: UnionConfig): UnionState {
   const slots = 2 * 2 ** Math.ceil(Math.log2(maxNodes))
   const state: UnionState = {
     config,
-    refs: { opaque: 0, redirect: 0, impure: 0, ino: 0, whiteoutName: 0, defaultAcl: 0, override: [] },
+    refs: {
+      opaque: 0,
+      redirect: 0,
+      impure: 0,
+      ino: 0,
+      links: 0,
+      whiteoutName: 0,
+      defaultAcl: 0,
+      override: [],
+    },
     header: new SharedArrayBuffer(HEADER_WORDS * 4),
     nodes: new SharedArrayBuffer(maxNodes * NODE_WORDS * 4),
     dentries: new SharedArrayBuffer(maxNodes * DENTRY_WORDS * 4),

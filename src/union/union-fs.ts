@@ -2,7 +2,7 @@
 // method is a verb of this folder.
 
 import { EBADF, EINVAL, ENOENT, ENOTTY, EROFS, ESTALE } from '../base/errno.js'
-import { IMPURE, INO, OPAQUE, OVERRIDE_STAT, REDIRECT } from '../format/markers.js'
+import { IMPURE, INO, LINKS, OPAQUE, OVERRIDE_STAT, REDIRECT } from '../format/markers.js'
 import { type Native, native } from '../sys/native.js'
 import { type Arena, createArena, SCRATCH_STAT, SCRATCH_VALUE, STAT_DEV, STAT_INO } from '../vfs/arena.js'
 import { type Caller, ENTRY_ATTR, type FileSystem, type OpenResult } from '../vfs/file-system.js'
@@ -25,7 +25,7 @@ import {
   T_DIR,
   TYPE_MASK,
 } from './inode-table.js'
-import { find, hasDotOpaque, isDotWhiteout, M_IMPURE, M_OPAQUE, readMarkers } from './lookup.js'
+import { find, hasDotOpaque, isDotWhiteout, M_IMPURE, M_LINKS, M_OPAQUE, readMarkers } from './lookup.js'
 import { closeFile, openFile, ownsHandle, readFile, refresh, syncDirectory, writeFile } from './open-file.js'
 import { closeDirectory, openDirectory, readDirectory, readDirectoryPlus } from './readdir.js'
 import { removeDirectory, removeFile } from './remove.js'
@@ -36,6 +36,7 @@ import {
   DENTRY_WORDS,
   H_DEVICE_COUNT,
   H_DEVICES,
+  H_LINKS_REMOVED,
   ROOT,
   type UnionConfig,
   type UnionState,
@@ -63,12 +64,14 @@ export function createUnionState(config: UnionConfig, sys: Native = native): Uni
     return t.names.store(bytes, 0, bytes.length)
   }
   const { xattrPrefix } = config
+  const own = `${xattrPrefix.slice(0, xattrPrefix.indexOf('.'))}.mica.`
   state.refs = {
     opaque: store(xattrPrefix + OPAQUE),
     redirect: store(xattrPrefix + REDIRECT),
     impure: store(xattrPrefix + IMPURE),
-    ino: store(`${xattrPrefix.slice(0, xattrPrefix.indexOf('.'))}.mica.${INO}`),
-    whiteoutName: store('#whiteout'),
+    ino: store(own + INO),
+    links: store(own + LINKS),
+    whiteoutName: store('whiteout%'),
     defaultAcl: store('system.posix_acl_default'),
     override: OVERRIDE_STAT.map(store),
   }
@@ -100,6 +103,7 @@ function bindRoot(u: Union): void {
     }
     reals.push(layer, 0)
     let markers = readMarkers(u, fd, 0)
+    if (u.isUpper(layer) && markers > 0 && (markers & M_LINKS) !== 0) t.header[H_LINKS_REMOVED] = 1
     if (hasDotOpaque(u, fd, 0) === 1) markers |= M_OPAQUE
     if (layer === 0 && config.isWritable && (markers & M_IMPURE) !== 0) info |= F_IMPURE
     if (markers > 0 && (markers & M_OPAQUE) !== 0) break

@@ -5,10 +5,11 @@
 
 import { E2BIG, EEXIST, EINVAL, EIO, ENODATA, EOPNOTSUPP, EPERM, ERANGE, EROFS } from '../base/errno.js'
 import { ESCAPE, ESCAPED_PREFIXES, INTERNAL_PREFIXES } from '../format/markers.js'
-import { SCRATCH_LIST, SCRATCH_NAME, SCRATCH_STAT, STAT_MODE } from '../vfs/arena.js'
+import { SCRATCH_LIST, SCRATCH_STAT, STAT_MODE } from '../vfs/arena.js'
 import { hasMoved, locate } from './address.js'
 import { copyUp } from './copy-up.js'
 import { startsWith } from './lookup.js'
+import { XATTR_NAME } from './scratch.js'
 import type { Union } from './union.js'
 
 const text = new TextEncoder()
@@ -18,7 +19,6 @@ const escapePrefix = text.encode(ESCAPE)
 const XATTR_NAME_MAX = 255
 const XATTR_CREATE = 1
 const XATTR_REPLACE = 2
-const REAL_NAME = SCRATCH_NAME + 4096
 
 /** Tells whether an attribute on disk is a driver's own: not shown, not copied up. */
 export function isInternalAt(bytes: Uint8Array, name: number, length: number): boolean {
@@ -46,14 +46,14 @@ function realName(u: Union, name: number): number {
   for (const prefix of escaped) {
     if (!startsWith(u.bytes, name, length, prefix)) continue
     if (length + escapePrefix.length > XATTR_NAME_MAX) return -EINVAL
-    u.bytes.copyWithin(REAL_NAME, name, name + prefix.length)
-    u.bytes.set(escapePrefix, REAL_NAME + prefix.length)
+    u.bytes.copyWithin(XATTR_NAME, name, name + prefix.length)
+    u.bytes.set(escapePrefix, XATTR_NAME + prefix.length)
     u.bytes.copyWithin(
-      REAL_NAME + prefix.length + escapePrefix.length,
+      XATTR_NAME + prefix.length + escapePrefix.length,
       name + prefix.length,
       name + length + 1,
     )
-    return REAL_NAME
+    return XATTR_NAME
   }
   return isInternalAt(u.bytes, name, length) ? -EPERM : name
 }

@@ -5,8 +5,9 @@
 
 import { EEXIST, ENOENT, isAbsent } from '../base/errno.js'
 import { DOT_WHITEOUT } from '../format/markers.js'
-import { SCRATCH_NAME, SCRATCH_STAT2 } from '../vfs/arena.js'
+import { SCRATCH_STAT2 } from '../vfs/arena.js'
 import { isWhiteout } from './lookup.js'
+import { DOT_NAME } from './scratch.js'
 import type { Union } from './union.js'
 import { makeWhiteout } from './workdir.js'
 
@@ -14,7 +15,6 @@ const RENAME_WHITEOUT = 4
 const O_WRONLY = 1
 const O_CREAT = 0o100
 const O_EXCL = 0o200
-const DOT_NAME = SCRATCH_NAME + 1280
 const dot = new TextEncoder().encode(DOT_WHITEOUT)
 
 /** Writes `.wh.NAME` to the arena and returns its place. */

@@ -2,12 +2,12 @@
 // crash leaves there is removed at the next mount.
 
 import { EEXIST, ENOENT } from '../base/errno.js'
-import { SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY, SCRATCH_NAME } from '../vfs/arena.js'
+import { SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY } from '../vfs/arena.js'
+import { TEMP_NAMES } from './scratch.js'
 import { H_TEMP } from './state.js'
 import type { Union } from './union.js'
 
 const O_DIRECTORY = 0o200000
-const TEMP_NAME = SCRATCH_NAME + 3072
 
 /**
  * Writes a new name, unique in this mount, to the arena and returns its ref. The next call reuses
@@ -20,7 +20,7 @@ export function tempName(u: Union, slot = 0): number {
 
 /** Writes the name with a given number, as tempName() did. */
 export function writeTempName(u: Union, number: number, slot = 0): number {
-  const at = TEMP_NAME + slot * 64
+  const at = TEMP_NAMES + slot * 64
   const text = `#${number.toString(16)}`
   for (let i = 0; i < text.length; i++) u.bytes[at + i] = text.charCodeAt(i)
   u.bytes[at + text.length] = 0
@@ -69,8 +69,7 @@ export function sweepWorkdir(u: Union): void {
   }
   sys.close(fd)
   for (const name of names) {
-    if (name.toString('latin1') === '#whiteout\0') continue
-    u.bytes.set(name, TEMP_NAME)
-    if (sys.unlinkAt(workFd, TEMP_NAME, 0) < 0) sys.removeTreeLater(workFd, TEMP_NAME)
+    u.bytes.set(name, TEMP_NAMES)
+    if (sys.unlinkAt(workFd, TEMP_NAMES, 0) < 0) sys.removeTreeLater(workFd, TEMP_NAMES)
   }
 }
