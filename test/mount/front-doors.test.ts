@@ -430,6 +430,41 @@ door('the library mounts, counts and unmounts', async (t, s) => {
   t.notOk(isRunning(live.pid))
 })
 
+door('an ordinary user mounts through fusermount3, and as root of a user namespace', (t, s) => {
+  const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups']
+  const as = (text: string): Result =>
+    run('setpriv', [...user, '/bin/sh', '-c', text], { ...process.env, HOME: s.folder })
+  if (as(`test -r ${packageRoot}/dist && test -r ${packageRoot}/build`).status !== 0) {
+    return t.pass('skipped', { skip: 'the program can’t be read by another user here' })
+  }
+  if (spawnSync('fusermount3', ['--version']).status !== 0)
+    return t.pass('skipped', { skip: 'there is no fusermount3' })
+  spawnSync('chown', ['-R', '65534:65534', s.folder])
+  const lowersBefore = s.lowers()
+  const words = `XDG_RUNTIME_DIR=${s.folder} ${MICA}`
+  const inside = `test "$(cat ${s.mnt}/who)" = top && echo new > ${s.mnt}/only-base && mv ${s.mnt}/dir ${s.mnt}/moved && rm ${s.mnt}/who`
+  const script = `${words} mount ${s.args.join(' ')} ${s.mnt} && ${inside} && ls ${s.mnt} && ${words} umount ${s.mnt}`
+  // A device that everybody may open, as distributions have it, in a mount namespace of its own.
+  const device = `mknod ${s.at('fuse')} c 10 229 && chmod 666 ${s.at('fuse')} && mount --bind ${s.at('fuse')} /dev/fuse`
+  for (const prefix of ['', 'unshare --user --map-root-user --mount -- ']) {
+    for (const name of ['upper', 'work']) rmSync(s.at(name), { recursive: true })
+    rmSync(s.at('fuse'), { force: true })
+    as(`mkdir ${s.at('upper')} ${s.at('work')}`)
+    const text = `${device} && exec setpriv ${user.join(' ')} ${prefix}/bin/sh -ec '${script}'`
+    const { status, stdout, stderr } = run('unshare', ['--mount', '/bin/sh', '-ec', text])
+    if (/unshare failed|Operation not permitted/.test(stderr) && status !== 0 && prefix !== '') {
+      t.pass('skipped', { skip: `user namespaces are not allowed here: ${stderr.trim()}` })
+      continue
+    }
+    t.equal(stderr, '', prefix || 'fusermount3')
+    t.equal(status, 0)
+    t.equal(stdout, 'moved\nonly-base\n')
+    t.equal(readFileSync(s.at('upper/only-base'), 'utf8'), 'new\n')
+  }
+  t.equal(s.lowers(), lowersBefore, 'the lowers are what they were')
+  spawnSync('chown', ['-R', '0:0', s.folder])
+})
+
 door('--foreground stays until it is unmounted', async (t, s) => {
   const child = spawn(MICA, ['mount', '--foreground', ...s.args, s.mnt], { stdio: 'ignore' })
   const ended = new Promise<number | null>((resolve) => child.on('exit', resolve))
