@@ -7,6 +7,7 @@
 
 import { EBADF, EIO, ENOENT, EPERM, EROFS, ESTALE } from '../base/errno.js'
 import { SCRATCH_STAT, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
+import { NO_HANDLE, PARKED } from '../vfs/file-system.js'
 import { dirFd, hasMoved, locate } from './address.js'
 import { closeDoomed, reap } from './bind.js'
 import { ALL, copyUp } from './copy-up.js'
@@ -28,6 +29,7 @@ import type { Union } from './union.js'
 
 const O_ACCMODE = 3
 const O_RDONLY = 0
+const O_RDWR = 2
 const O_TRUNC = 0o1000
 const O_NOATIME = 0o1000000
 const KEPT_FLAGS = 0o3 | 0o4010000
@@ -164,8 +166,8 @@ export function openReal(u: Union, node: number, fd: number, isLower: boolean, i
       t.nodes[n + N_IO]!++
       break
     }
-    // Not permitted here, or not on this file system: the page cache does it from now on.
-    hasNoPassthrough = true
+    // Not on this file system, or not permitted to this process at all: the page cache does it.
+    if (id === -EPERM) hasNoPassthrough = true
     t.unlock()
     return openReal(u, node, fd, isLower, false)
   }
@@ -219,17 +221,43 @@ export function ownsHandle(u: Union, fd: number): boolean {
 }
 
 /**
- * READ. A handle that was opened on the lower reads the copy in the upper once there is one: the
- * open file behind the fd is replaced, its number stays.
+ * Returns the fd to use for a request on a file: the handle's own, brought up to date, or without a
+ * handle (no-open mode) one that endUse() closes. May return PARKED or -errno.
  */
-export function readFile(u: Union, fd: number, offset: number, size: number, out: number): number {
-  if (!ownsHandle(u, fd)) return -EBADF
-  const r = refresh(u, fd)
-  return r < 0 ? r : u.sys.read(fd, offset, size, out)
+export function beginUse(u: Union, node: number, handle: number, mayWrite: boolean): number {
+  if (handle === NO_HANDLE) return openForUse(u, node, mayWrite)
+  if (!ownsHandle(u, handle)) return -EBADF
+  const r = refresh(u, handle)
+  if (r < 0) return r
+  const isLower = (u.t.handles[handle * HANDLE_WORDS + H_FLAGS]! & H_IS_LOWER) !== 0
+  return mayWrite && isLower ? -EBADF : handle
 }
 
-/** Ensures that a handle's fd is on the node's current real file. */
-export function refresh(u: Union, fd: number): number {
+export function endUse(u: Union, handle: number, fd: number): void {
+  if (handle === NO_HANDLE) u.sys.close(fd)
+}
+
+function openForUse(u: Union, node: number, mayWrite: boolean): number {
+  if (!isLive(u.t, node)) return -ESTALE
+  if (mayWrite) {
+    const r = copyUp(u, node)
+    if (r !== 0) return r
+  }
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    const r = locate(u, node)
+    if (r < 0) return r
+    const fd = openAddress(u, mayWrite ? O_RDWR : O_RDONLY, !u.isUpper(u.layer))
+    if (!hasMoved(u)) return fd
+    if (fd >= 0) u.sys.close(fd)
+  }
+  return -EIO
+}
+
+/**
+ * Ensures that a handle that was opened on the lower is on the copy in the upper once there is one:
+ * the open file behind the fd is replaced, its number stays.
+ */
+function refresh(u: Union, fd: number): number {
   const t = u.t
   const h = fd * HANDLE_WORDS
   if ((t.handles[h + H_FLAGS]! & H_IS_LOWER) === 0) return 0
@@ -254,19 +282,21 @@ export function refresh(u: Union, fd: number): number {
   return -EIO
 }
 
-/** WRITE through a handle (of an upper file: copy-up was at open). */
+/** WRITE. */
 export function writeFile(
   u: Union,
-  fd: number,
+  node: number,
+  handle: number,
   offset: number,
   size: number,
   data: number,
   writeFlags: number,
 ): number {
-  if (!ownsHandle(u, fd)) return -EBADF
-  if ((u.t.handles[fd * HANDLE_WORDS + H_FLAGS]! & H_IS_LOWER) !== 0) return -EBADF
+  const fd = beginUse(u, node, handle, true)
+  if (fd < 0 || fd === PARKED) return fd
   const r = u.sys.write(fd, offset, size, data)
   if (r > 0 && (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) killSuid(u, fd)
+  endUse(u, handle, fd)
   return r
 }
 

@@ -1,11 +1,11 @@
 // The union as a FileSystem: one object per worker over the shared state of its mount. Thin: every
 // method is a verb of this folder.
 
-import { EBADF, EINVAL, ENOENT, ENOTTY, EROFS, ESTALE } from '../base/errno.js'
+import { EINVAL, ENOENT, ENOTTY, EROFS, ESTALE } from '../base/errno.js'
 import { IMPURE, INO, LINKS, OPAQUE, OVERRIDE_STAT, REDIRECT } from '../format/markers.js'
 import { type Native, native } from '../sys/native.js'
 import { type Arena, createArena, SCRATCH_STAT, SCRATCH_VALUE, STAT_DEV, STAT_INO } from '../vfs/arena.js'
-import { type Caller, ENTRY_ATTR, type FileSystem, type OpenResult } from '../vfs/file-system.js'
+import { type Caller, ENTRY_ATTR, type FileSystem, type OpenResult, PARKED } from '../vfs/file-system.js'
 import { hasMoved, locate } from './address.js'
 import { getAttr, showIno } from './attr.js'
 import { bind, forget, writeEntry } from './bind.js'
@@ -26,7 +26,7 @@ import {
   TYPE_MASK,
 } from './inode-table.js'
 import { find, hasDotOpaque, isDotWhiteout, M_IMPURE, M_LINKS, M_OPAQUE, readMarkers } from './lookup.js'
-import { closeFile, openFile, ownsHandle, readFile, refresh, syncDirectory, writeFile } from './open-file.js'
+import { beginUse, closeFile, endUse, openFile, syncDirectory, writeFile } from './open-file.js'
 import { closeDirectory, openDirectory, readDirectory, readDirectoryPlus } from './readdir.js'
 import { removeDirectory, removeFile } from './remove.js'
 import { renameNode } from './rename.js'
@@ -242,62 +242,79 @@ export class UnionFileSystem implements FileSystem {
     return makeTmpfile(this.union, parent, flags, mode, out)
   }
 
-  read(_node: number, handle: number, offset: number, size: number, out: number): number {
-    return readFile(this.union, handle, offset, size, out)
+  read(node: number, handle: number, offset: number, size: number, out: number): number {
+    const u = this.union
+    const fd = beginUse(u, node, handle, false)
+    if (fd < 0) return fd
+    const r = u.sys.read(fd, offset, size, out)
+    endUse(u, handle, fd)
+    return r
   }
 
   write(
-    _node: number,
+    node: number,
     handle: number,
     offset: number,
     size: number,
     data: number,
     writeFlags: number,
   ): number {
-    return writeFile(this.union, handle, offset, size, data, writeFlags)
+    return writeFile(this.union, node, handle, offset, size, data, writeFlags)
   }
 
   flush(): number {
     return 0
   }
 
-  fsync(_node: number, handle: number, isDataOnly: boolean): number {
+  fsync(node: number, handle: number, isDataOnly: boolean): number {
     const u = this.union
-    if (!ownsHandle(u, handle)) return -EBADF
-    return u.config.isVolatile ? 0 : u.sys.fsync(handle, isDataOnly ? 1 : 0)
+    const fd = beginUse(u, node, handle, false)
+    if (fd < 0) return fd
+    const r = u.config.isVolatile ? 0 : u.sys.fsync(fd, isDataOnly ? 1 : 0)
+    endUse(u, handle, fd)
+    return r
   }
 
   release(_node: number, handle: number): number {
     return closeFile(this.union, handle)
   }
 
-  fallocate(_node: number, handle: number, offset: number, length: number, mode: number): number {
+  fallocate(node: number, handle: number, offset: number, length: number, mode: number): number {
     const u = this.union
-    if (!ownsHandle(u, handle)) return -EBADF
-    return u.sys.fallocate(handle, mode, offset, length)
+    const fd = beginUse(u, node, handle, true)
+    if (fd < 0 || fd === PARKED) return fd
+    const r = u.sys.fallocate(fd, mode, offset, length)
+    endUse(u, handle, fd)
+    return r
   }
 
-  lseek(_node: number, handle: number, offset: number, whence: number, out: number): number {
+  lseek(node: number, handle: number, offset: number, whence: number, out: number): number {
     const u = this.union
-    if (!ownsHandle(u, handle)) return -EBADF
-    const r = refresh(u, handle)
-    return r < 0 ? r : u.sys.seekReply(handle, offset, whence, out)
+    const fd = beginUse(u, node, handle, false)
+    if (fd < 0) return fd
+    const r = u.sys.seekReply(fd, offset, whence, out)
+    endUse(u, handle, fd)
+    return r
   }
 
   copyFileRange(
-    _nodeIn: number,
+    nodeIn: number,
     handleIn: number,
     offsetIn: number,
-    _nodeOut: number,
+    nodeOut: number,
     handleOut: number,
     offsetOut: number,
     length: number,
     out: number,
   ): number {
     const u = this.union
-    if (!ownsHandle(u, handleIn) || !ownsHandle(u, handleOut)) return -EBADF
-    const r = refresh(u, handleIn)
-    return r < 0 ? r : u.sys.copyFileRange(handleIn, offsetIn, handleOut, offsetOut, length, out)
+    const to = beginUse(u, nodeOut, handleOut, true)
+    if (to < 0 || to === PARKED) return to
+    const from = beginUse(u, nodeIn, handleIn, false)
+    const r = from < 0 ? from : u.sys.copyFileRange(from, offsetIn, to, offsetOut, length, out)
+    if (from >= 0) endUse(u, handleIn, from)
+    endUse(u, handleOut, to)
+    return r
   }
 
   ioctl(
