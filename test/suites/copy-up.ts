@@ -131,6 +131,17 @@ const triggering: Case[] = [
     },
   },
   {
+    title: 'listing and reading a whole tree leaves the upper empty',
+    lines: [25, 105],
+    lowers: [
+      { d: dir({ f: 'x', s: symlink('f'), e: dir({ g: file('x', { xattrs: { 'user.x': 'v' } }) }) }) },
+    ],
+    run(s) {
+      assert.equal(Object.keys(s.root.snapshot(s.at())).length, 6)
+      assert.deepEqual(s.root.walk(s.up()), [])
+    },
+  },
+  {
     title: 'setxattr with XATTR_CREATE on an existing name copies nothing up',
     lines: [26, 98],
     lowers: [{ f: file('x', { xattrs: { 'user.x': 'old' } }) }],
@@ -565,6 +576,23 @@ const data: Case[] = [
       s.root.pwrite(fd, 'new', 0)
       s.root.close(fd)
       assert.equal(s.root.read(s.up('d/f')).slice(0, 6), 'new345')
+    },
+  },
+  {
+    title: 'a caller that is killed during copy-up leaves the whole old or the whole new file',
+    lines: [41],
+    lowers: [{ f: filled('a', 256 * mib) }],
+    run(s) {
+      const pid = s.other.call<number>('getpid')
+      s.other.start('chmod', s.at('f'), 0o600)
+      pause(10)
+      process.kill(pid, 'SIGKILL')
+      assert.throws(() => s.other.finish(), /no answer/)
+      assert.deepEqual(s.fixture.leftovers(), [])
+      const { size, mode } = s.root.lstat(s.at('f'))
+      assert.deepEqual([size, mode], [256 * mib, s.isUp('f') ? 0o600 : 0o644])
+      s.root.chmod(s.at('f'), 0o640)
+      assert.equal(s.root.lstat(s.up('f')).size, 256 * mib)
     },
   },
   {

@@ -520,15 +520,16 @@ def append_lines(fd, tag, count):
 @op
 def churn(path):
     """Creates, renames, copies up and deletes without end: until the mount is gone."""
-    top = raw(path)
+    # Relative to its own fd of the directory: what is mounted there later is not meant.
+    top = os.open(raw(path), os.O_RDONLY | os.O_DIRECTORY)
     for i in range(1 << 30):
-        for name in (b'f%d' % (i % 60), b'new%d' % (i % 7)):
-            fd = os.open(top + b'/' + name, os.O_WRONLY | os.O_CREAT, 0o644)
+        for name in ('f%d' % (i % 60), 'new%d' % (i % 7)):
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=top)
             os.write(fd, b'churned')
             os.close(fd)
-        os.rename(top + b'/f%d' % (i % 60), top + b'/moved%d' % (i % 5))
+        os.rename('f%d' % (i % 60), 'moved%d' % (i % 5), src_dir_fd=top, dst_dir_fd=top)
         if i % 3 == 0:
-            os.unlink(top + b'/moved%d' % (i % 5))
+            os.unlink('moved%d' % (i % 5), dir_fd=top)
 
 
 # --- trees
