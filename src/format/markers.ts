@@ -6,13 +6,7 @@
 // (`.wh.NAME`, `.wh..wh..opq`) and fuse-overlayfs's `user.fuseoverlayfs.opaque`.
 
 /** Prefixes whose attributes belong to a union driver and are not shown. */
-export const INTERNAL_PREFIXES = [
-  'trusted.overlay.',
-  'user.overlay.',
-  'user.fuseoverlayfs.',
-  'trusted.mica.',
-  'user.mica.',
-] as const
+export const INTERNAL_PREFIXES = ['trusted.overlay.', 'user.overlay.', 'user.fuseoverlayfs.'] as const
 
 /** Prefixes where a user's own attribute is stored one level deeper (fs/overlayfs/xattrs.c, 6.7). */
 export const ESCAPED_PREFIXES = ['trusted.overlay.', 'user.overlay.'] as const
@@ -24,9 +18,9 @@ export const IMPURE = 'impure'
 export const WHITEOUT = 'whiteout'
 export const METACOPY = 'metacopy'
 /** Our own: the st_ino that a copied-up file showed before, as 16 hex digits. */
-export const INO = 'ino'
+export const INO = 'mica.ino'
 /** Our own, on the upper's root: names of lower files with several links were removed. */
-export const LINKS = 'links'
+export const LINKS = 'mica.links'
 
 /** Names that begin so are AUFS whiteouts (image-spec layer.md, "Whiteouts"). */
 export const DOT_WHITEOUT = '.wh.'

@@ -183,7 +183,8 @@ function makeUpperDirectory(u: Union, lowerFd: number, parent: number, parentFd:
   const { workFd } = u.config
   let r = sys.statAt(lowerFd, 0, SCRATCH_STAT)
   if (r < 0) return r
-  const temp = tempName(u)
+  // The other slot: a file's copy may be under way to the directory that is made here.
+  const temp = tempName(u, 1)
   r = sys.mkdirAt(workFd, temp, 0o700, -1, -1, 0)
   if (r < 0) return r
   r = copyAttributes(u, lowerFd, 0, workFd, temp, SCRATCH_STAT >> 2)

@@ -4,7 +4,7 @@
 // lowers stay. So a lower tree of any size moves in one step. The one renameat2(2) that makes the
 // change visible also leaves the whiteout at the old name; all preparations before it change no view.
 
-import { EEXIST, EINVAL, ENOENT, ENOMEM, ENOTEMPTY, EXDEV } from '../base/errno.js'
+import { EEXIST, EINVAL, ENOENT, ENOMEM, ENOTEMPTY, EPERM, EXDEV } from '../base/errno.js'
 import { SCRATCH_VALUE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { findBound } from './bind.js'
@@ -14,7 +14,7 @@ import { addDentry, findDentry, hashName, removeDentry } from './dentry-table.js
 import { readReals, writeReals } from './dir-stack.js'
 import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER, T_DIR, TYPE_MASK } from './inode-table.js'
-import { buildPath, layerPath, pathEnd } from './lookup.js'
+import { buildPath, isDotWhiteout, layerPath, pathEnd } from './lookup.js'
 import { directoryChanged, isEmpty } from './readdir.js'
 import { NEW_NAME, OLD_NAME } from './scratch.js'
 import { type Union, YES_AT } from './union.js'
@@ -44,6 +44,8 @@ export function renameNode(
   // RENAME_WHITEOUT by a user would make a whiteout of our own kind (kernel: EINVAL).
   if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) return -EINVAL
   if (flags === (RENAME_NOREPLACE | RENAME_EXCHANGE)) return -EINVAL
+  // Such a name would be a whiteout at the next mount.
+  if (isDotWhiteout(u.bytes, newName, newLength)) return -EPERM
   const isExchange = (flags & RENAME_EXCHANGE) !== 0
   // The names are kept where no other step writes.
   u.bytes.copyWithin(OLD_NAME, name, name + length + 1)

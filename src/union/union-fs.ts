@@ -64,13 +64,12 @@ export function createUnionState(config: UnionConfig, sys: Native = native): Uni
     return t.names.store(bytes, 0, bytes.length)
   }
   const { xattrPrefix } = config
-  const own = `${xattrPrefix.slice(0, xattrPrefix.indexOf('.'))}.mica.`
   state.refs = {
     opaque: store(xattrPrefix + OPAQUE),
     redirect: store(xattrPrefix + REDIRECT),
     impure: store(xattrPrefix + IMPURE),
-    ino: store(own + INO),
-    links: store(own + LINKS),
+    ino: store(xattrPrefix + INO),
+    links: store(xattrPrefix + LINKS),
     whiteoutName: store('whiteout%'),
     defaultAcl: store('system.posix_acl_default'),
     override: OVERRIDE_STAT.map(store),

@@ -15,6 +15,8 @@ import type { Union } from './union.js'
 const text = new TextEncoder()
 const internal = INTERNAL_PREFIXES.map((prefix) => text.encode(prefix))
 const escaped = ESCAPED_PREFIXES.map((prefix) => text.encode(prefix))
+/** Names that the kernel lists for CAP_SYS_ADMIN only. */
+const trusted = text.encode('trusted.')
 const escapePrefix = text.encode(ESCAPE)
 const XATTR_NAME_MAX = 255
 const XATTR_CREATE = 1
@@ -88,7 +90,8 @@ export function listXattr(u: Union, node: number, out: number, capacity: number)
     let nul = name
     while (nul < end && u.bytes[nul] !== 0) nul++
     let size = nul - name + 1
-    if (!isInternalAt(u.bytes, name, size - 1)) {
+    const isSecret = u.caller.uid !== 0 && startsWith(u.bytes, name, size - 1, trusted)
+    if (!isSecret && !isInternalAt(u.bytes, name, size - 1)) {
       if (isEscapedAt(u.bytes, name, size - 1)) {
         // Shown without the extra level.
         for (const prefix of escaped) {
