@@ -84,6 +84,10 @@ function fingerprint(paths, more = '') {
   return hash.digest('hex')
 }
 
+function mtime(path) {
+  return statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
+}
+
 function readStamp(path) {
   try {
     return readFileSync(join(root, path), 'utf8')
@@ -129,7 +133,6 @@ function installDependencies() {
     .update(readFileSync(join(root, 'package-lock.json')))
     .digest('hex')
   if (readStamp(stamp) === wanted) return
-  const mtime = (path) => statSync(join(root, path), { throwIfNoEntry: false })?.mtimeMs ?? 0
   // Installed by hand after the lock file was written: as good as by us.
   const isInstalled = mtime('node_modules/.package-lock.json') > mtime('package-lock.json')
   // Build scripts of dependencies are not needed: the one native part is ours, built below.
@@ -172,7 +175,7 @@ function buildNative() {
 /** Removes compiled files whose source is gone, so that a deleted test does not run for ever. */
 function pruneDist() {
   for (const [path] of filesOf(['dist'])) {
-    const base = /^(.*?)\.(js|js\.map|d\.ts)$/.exec(relative('dist', path))?.[1]
+    const base = /^(?!bundle\/)(.*?)\.(js|js\.map|d\.ts)$/.exec(relative('dist', path))?.[1]
     if (base !== undefined && !existsSync(join(root, `${base}.ts`))) rmSync(join(root, path))
   }
 }
@@ -185,6 +188,27 @@ function buildTypeScript() {
   run('compiling', process.execPath, [tsc, '-p', 'tsconfig.json', '--pretty', 'false'])
   pruneDist()
   writeStamp(stamp, wanted)
+}
+
+/** Programs that are started often: each as one file, since Node takes 1 ms and more for every module. */
+const BUNDLED = ['daemon-main', 'worker', 'unmount-thread']
+
+/** Bundles the daemon where esbuild is installed; bin/ takes the single modules otherwise. */
+function bundle() {
+  const esbuild = join(root, 'node_modules/esbuild/bin/esbuild')
+  const isCurrent = (path) => mtime(path) >= mtime('dist/.tsbuildinfo')
+  if (!existsSync(esbuild) || BUNDLED.every((name) => isCurrent(`dist/bundle/${name}.js`))) return
+  rmSync(join(root, 'dist/bundle'), { recursive: true, force: true })
+  const entries = BUNDLED.map((name) => `dist/src/mount/${name}.js`)
+  const options = ['--bundle', '--splitting', '--platform=node', '--target=node20', '--format=esm']
+  run('bundling', process.execPath, [
+    esbuild,
+    ...entries,
+    ...options,
+    '--sourcemap=external',
+    '--log-level=warning',
+    '--outdir=dist/bundle',
+  ])
 }
 
 /** Runs the last program in our place: same terminal, its exit status, signals passed on. */
@@ -249,4 +273,5 @@ process.chdir(root)
 installDependencies()
 buildNative()
 buildTypeScript()
+bundle()
 commands[command](args)

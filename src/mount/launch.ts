@@ -2,6 +2,7 @@
 // callers that are Node programs already.
 
 import { spawn } from 'node:child_process'
+import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { MountError, UsageError } from './errors.js'
 
@@ -15,13 +16,21 @@ export type LaunchOptions = {
 
 const STATUS_FD = 3
 
+/** Returns the daemon's program: all in one file, where that is not older than its parts. */
+function daemonScript(): string {
+  const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url))
+  const mtime = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const bundle = path('../../bundle/daemon-main.js')
+  const isCurrent = mtime(bundle) > 0 && mtime(bundle) >= mtime(path('../../.tsbuildinfo'))
+  return isCurrent ? bundle : path('./daemon-main.js')
+}
+
 /**
  * Resolves with the daemon's pid when the mount is live. Rejects with its message: UsageError for wrong
  * arguments, MountError otherwise; then nothing is mounted.
  */
 export function launch({ args, stderr = 'inherit', env = process.env }: LaunchOptions): Promise<number> {
-  const script = fileURLToPath(new URL('./daemon-main.js', import.meta.url))
-  const child = spawn(process.execPath, [script, ...args], {
+  const child = spawn(process.execPath, [daemonScript(), ...args], {
     detached: true,
     stdio: ['ignore', stderr === 'inherit' ? process.stderr : 'ignore', stderr, 'pipe'],
     // As bin/mica does: what a caller's environment tells Node is not meant for a file system.
