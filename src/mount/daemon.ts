@@ -29,6 +29,8 @@ import { unionConfig } from './union-config.js'
 import { VERSION } from './version.js'
 import { markVolatile, refuseAfterCrash } from './volatile-mark.js'
 
+/** Transports that can be asked for. */
+const TRANSPORTS: readonly string[] = ['auto', 'dev-fuse']
 /** How long a mount that is still in use after SIGTERM is served on. */
 const LINGER_MS = 5000
 /** How long the end of the other workers is awaited. */
@@ -76,6 +78,9 @@ export async function serve(request: MountRequest, log: Log): Promise<LiveMount>
 
 async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<LiveMount> {
   const { options, given, mountpoint } = request
+  if (!TRANSPORTS.includes(options.transport)) {
+    throw new MountError(`the transport ${options.transport} is not available; use --transport dev-fuse`)
+  }
   const maxFds = native.raiseFileLimit()
   if (maxFds < 0) throw systemError(maxFds, 'limit of open files', '', 'setrlimit')
   const target = realDirectory('mount point', mountpoint)
