@@ -1,5 +1,6 @@
 // The server is killed at random moments while three processes write; what their calls promised is
-// there at the next mount. MICA_CRASH_KILLS and MICA_CRASH_SEED change how often, and the moments.
+// there at the next mount. MICA_CRASH_KILLS and MICA_CRASH_SEED change how often, and the moments;
+// MICA_CRASH_KEEP leaves layers and journals for a look.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -66,10 +67,19 @@ class Scene {
     this.#mounted!.killDaemon!()
   }
 
-  load(round: number): Load[] {
-    return processes.map((number) => {
-      const args = [program, '--models', this.#models, 'run', this.path, number, String(seed * 100 + round * 3 + Number(number))]
-      const child = spawn('python3', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  /** Returns when all of them work in the mount. */
+  async load(round: number): Promise<Load[]> {
+    const loads = processes.map((number) => {
+      const args = [
+        program,
+        '--models',
+        this.#models,
+        'run',
+        this.path,
+        number,
+        String(seed * 100 + round * 3 + Number(number)),
+      ]
+      const child = spawn('python3', args, { stdio: ['ignore', 'pipe', 'pipe'] })
       let said = ''
       child.stderr.on('data', (chunk) => {
         said += chunk
@@ -77,8 +87,11 @@ class Scene {
       const ended = new Promise<number | null>((resolve) => {
         child.on('close', resolve)
       })
-      return { child, ended, said: () => said }
+      const ready = Promise.race([ended, new Promise((resolve) => child.stdout.once('data', resolve))])
+      return { child, ready, ended, said: () => said }
     })
+    await Promise.all(loads.map((load) => load.ready))
+    return loads
   }
 
   verify(): { status: number | null; said: string; calls: number } {
@@ -100,7 +113,7 @@ class Scene {
   finish(): string[] {
     const left = mountsBelow(this.folder)
     for (const point of left) lazyUnmount(point)
-    rmSync(this.folder, { recursive: true, force: true })
+    if (!process.env.MICA_CRASH_KEEP) rmSync(this.folder, { recursive: true, force: true })
     return left
   }
 }
@@ -114,13 +127,13 @@ async function end(loads: Load[]): Promise<string[]> {
 }
 
 async function round(scene: Scene, number: number, delay: number): Promise<{ wrong: string; calls: number }> {
-  const loads = scene.load(number)
+  const loads = await scene.load(number)
   await sleep(delay)
   scene.kill()
   const complaints = await end(loads)
   scene.mount()
   const { status, said, calls } = scene.verify()
-  if (complaints.length > 0) return { wrong: `while it lived: ${complaints.join('\n')}`, calls }
+  if (complaints.length > 0) return { wrong: `before kill ${number}: ${complaints.join('\n')}`, calls }
   return { wrong: status === 0 ? '' : `after kill ${number}: ${said}`, calls }
 }
 
@@ -139,7 +152,7 @@ for (const workers of ['1', '2']) {
     scene.mount()
     let total = 0
     for (let i = 1; i <= kills; i++) {
-      const { wrong, calls } = await round(scene, i, moments.next(150, 1100))
+      const { wrong, calls } = await round(scene, i, moments.next(20, 900))
       total += calls
       if (wrong !== '') return t.fail(wrong)
     }
@@ -159,7 +172,7 @@ t.test('a file taken out of the upper is missed', { skip }, async (t) => {
   const scene = new Scene('1')
   t.teardown(() => scene.finish())
   scene.mount()
-  const loads = scene.load(0)
+  const loads = await scene.load(0)
   await sleep(1000)
   scene.kill()
   await end(loads)

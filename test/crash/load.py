@@ -300,6 +300,7 @@ class Journal:
 GONE = {errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV}
 
 
+
 def run(mount, models, process, seed):
     model = Model.load(f"{models}/{process}.model")
     journal = Journal(f"{models}/{process}.journal")
@@ -307,6 +308,7 @@ def run(mount, models, process, seed):
     kept = Kept()
     os.umask(0)
     os.chdir(mount)
+    print("ready", flush=True)
     calls = 0
     while True:
         op = chooser.next()
@@ -431,7 +433,16 @@ def verify(mount, models, process):
             return True
         first = first or wrong
     print(f"process {process}, pending {json.dumps(pending)}:", *first[:8], sep="\n  ", file=sys.stderr)
+    print("  its journal:", *history(models, process, first[0].split()[0].rstrip(":")), sep="\n  ", file=sys.stderr)
     return False
+
+
+def history(models, process, path):
+    """The last calls that had to do with a path or a directory above it."""
+    above = [path[:i] for i in range(len(path)) if path[i] == "/" and i > 7] + [path]
+    with open(f"{models}/{process}.journal") as f:
+        lines = [json.loads(line) for line in f]
+    return [json.dumps(words) for words in lines if words[0] == "begin" and set(above) & set(map(str, words[2:4]))][-12:]
 
 
 def adopt(model, found, path):
