@@ -135,7 +135,7 @@ function installDependencies() {
   if (readStamp(stamp) === wanted) return
   // Installed by hand after the lock file was written: as good as by us.
   const isInstalled = mtime('node_modules/.package-lock.json') > mtime('package-lock.json')
-  // Build scripts of dependencies are not needed: the one native part is ours, built below.
+  // Build scripts of dependencies are not run: the two native parts are built below.
   const options = ['--ignore-scripts', '--no-audit', '--no-fund']
   // `npm ci` refuses a lock file without the packages for other platforms, which some registries lack;
   // `npm install` takes the same locked versions of the others.
@@ -172,6 +172,20 @@ function buildNative() {
   writeStamp(stamp, wanted)
 }
 
+/** Builds the image store's database from its source in node_modules, without any download. */
+function buildSqlite() {
+  const dir = 'node_modules/better-sqlite3'
+  const stamp = `${dir}/build/.mica-stamp`
+  const wanted = fingerprint([`${dir}/package.json`], `${process.execPath} ${process.version}`)
+  const isBuilt = existsSync(join(root, dir, 'build/Release/better_sqlite3.node'))
+  if (!existsSync(join(root, dir)) || (isBuilt && readStamp(stamp) === wanted)) return
+  checkCompiler()
+  const gyp = join(root, 'node_modules/node-gyp/bin/node-gyp.js')
+  const args = ['rebuild', '--release', '-C', join(root, dir), ...nodedirOption()]
+  run('building sqlite (a minute or so)', process.execPath, [gyp, ...args])
+  writeStamp(stamp, wanted)
+}
+
 /** Removes compiled files whose source is gone, so that a deleted test does not run for ever. */
 function pruneDist() {
   for (const [path] of filesOf(['dist'])) {
@@ -182,7 +196,10 @@ function pruneDist() {
 
 function buildTypeScript() {
   const stamp = 'dist/.mica-stamp'
-  const wanted = fingerprint(['tsconfig.json', 'node_modules/.mica-stamp', 'src', 'test', 'bench'])
+  // What a benchmark run leaves in bench/ is no reason to compile.
+  const bench = readdirSync(join(root, 'bench')).filter((name) => name.endsWith('.ts') || name === 'questions')
+  const sources = ['src', 'test', ...bench.map((name) => join('bench', name))]
+  const wanted = fingerprint(['tsconfig.json', 'node_modules/.mica-stamp', ...sources])
   if (readStamp(stamp) === wanted) return
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
   run('compiling', process.execPath, [tsc, '-p', 'tsconfig.json', '--pretty', 'false'])
@@ -245,24 +262,11 @@ function testFiles(args) {
   return chosen
 }
 
-/** Runs dist/bench/NAME.js for each name given, dist/bench/main.js for none. */
-function bench(args) {
-  const name = args[0] !== undefined && !args[0].startsWith('-') ? args[0] : 'main'
-  const file = join('dist/bench', `${name.replace(/^bench\//, '').replace(/\.[tj]s$/, '')}.js`)
-  if (!existsSync(join(root, file))) {
-    const known = filesOf(['bench'])
-      .map(([path]) => /^bench\/([^/]+)\.ts$/.exec(path)?.[1])
-      .filter((each) => each !== undefined)
-    fail(`there is no benchmark ${name}; there are: ${known.join(', ') || 'none'}`)
-  }
-  become([file, ...(name === 'main' ? args : args.slice(1))])
-}
-
 const commands = {
   build: () => {},
   start: (args) => become(['dist/src/cli/tour.js', ...args]),
   test: (args) => become(['node_modules/tap/dist/esm/run.mjs', 'run', ...testFiles(args)]),
-  bench,
+  bench: (args) => become(['dist/bench/main.js', ...args]),
 }
 
 const [command = '', ...args] = process.argv.slice(2)
@@ -272,6 +276,7 @@ checkHost()
 process.chdir(root)
 installDependencies()
 buildNative()
+buildSqlite()
 buildTypeScript()
 bundle()
 commands[command](args)
