@@ -72,6 +72,7 @@ struct Run {
     if (!problem.empty()) throw Difference{"mount", problem};
     oracle.openRoot();
     unionSide.openRoot();
+    identity.device = 0;  // each mount has its own
     if (unionSide.root < 0) throw Difference{"mount", "the mount point can't be opened: " + errnoName(errno)};
   }
 
