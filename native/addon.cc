@@ -18,6 +18,7 @@ const Row rows[] = {
 
     {"statAt", wrap<statAt>},
     {"statLayers", wrap<statLayers>},
+    {"statMany", wrap<statMany>},
     {"readlinkAt", wrap<readlinkAt>},
     {"getdents", wrap<getdents>},
     {"lseek", wrap<lseekFd>},

@@ -50,6 +50,19 @@ int64_t statAt(int32_t fd, Path path, Out<Stat> out) {
   return look(fd, path.text, path.isSelf ? AT_EMPTY_PATH : 0, out.at);
 }
 
+int64_t statMany(int32_t fd, int32_t list, int32_t count) {
+  if (count < 0 || list < 0 || list % 4 != 0) return -EINVAL;
+  auto *words = reinterpret_cast<int32_t *>(At{static_cast<uint32_t>(list)}.take(uint64_t(count) * 8));
+  if (!words) return -EFAULT;
+  for (int32_t i = 0; i < count; i++, words += 2) {
+    uint8_t *name = At{static_cast<uint32_t>(words[0])}.take(256);
+    auto *out = reinterpret_cast<Stat *>(At{static_cast<uint32_t>(words[1])}.take(sizeof(Stat)));
+    if (!name || !out || words[1] % 8 != 0 || !memchr(name, 0, 256)) return -EFAULT;
+    words[0] = static_cast<int32_t>(look(fd, reinterpret_cast<const char *>(name), 0, out));
+  }
+  return 0;
+}
+
 static bool isAbsent(int64_t result) {
   return result == -ENOENT || result == -ENOTDIR || result == -ENAMETOOLONG;
 }

@@ -9,6 +9,7 @@
 // at.cc: looking
 int64_t statAt(int32_t fd, Path path, Out<Stat> out);
 int64_t statLayers(int32_t fds, int32_t count, int32_t from, Path path, int32_t dotWhiteouts, Out<Stat> out);
+int64_t statMany(int32_t fd, int32_t list, int32_t count);
 int64_t readlinkAt(int32_t fd, Path path, At out, uint32_t capacity);
 int64_t getdents(int32_t fd, At out, uint32_t capacity);
 int64_t lseekFd(int32_t fd, int64_t offset, int32_t whence);

@@ -38,6 +38,11 @@ export interface Native {
    * `.wh.NAME` in fds[i] and gives -ENOENT when that exists (not for the last index).
    */
   statLayers(fds: number, count: number, from: number, ref: number, dotWhiteouts: number, out: number): number
+  /**
+   * statAt() of `count` names of one directory. `list`: pairs of i32 words, the arena offset of a
+   * name and of its Stat; the first becomes the result of each.
+   */
+  statMany(fd: number, list: number, count: number): number
   /** readlinkat(2). Returns the length; no NUL is added. */
   readlinkAt(fd: number, ref: number, out: number, capacity: number): number
   /** getdents64(2) at the fd's own position, raw records at `out`. 0 at the end. */

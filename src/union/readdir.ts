@@ -6,16 +6,18 @@
 
 import { EBADF, ENOMEM, ESTALE, isAbsent } from '../base/errno.js'
 import {
+  ATTR_WORDS,
   SCRATCH_DIRENTS,
   SCRATCH_DIRENTS_CAPACITY,
   SCRATCH_STAT,
   STAT_DEV,
   STAT_MODE,
   STAT_NLINK,
+  STAT_WORDS,
 } from '../vfs/arena.js'
 import { ENTRY_ATTR, ENTRY_BYTES } from '../vfs/file-system.js'
 import { dirFd } from './address.js'
-import { getAttr, showIno, statReal } from './attr.js'
+import { getAttr, overrideStat, showIno } from './attr.js'
 import { bind, closeDoomed, forget, reap, writeEntry } from './bind.js'
 import { D_NODE, D_PARENT, findDentry, hashName } from './dentry-table.js'
 import { readReals } from './dir-stack.js'
@@ -371,7 +373,11 @@ function writeDirent(
   for (let i = length; i < length + 8; i++) u.bytes[to + i] = 0
 }
 
-/** READDIRPLUS: the same, with a looked-up Entry before each record. */
+/**
+ * READDIRPLUS: the same, with a looked-up Entry before each record. First all records are written,
+ * and files that are not known yet are noted; then these are looked at in one native call for each
+ * layer, and bound.
+ */
 export function readDirectoryPlus(
   u: Union,
   node: number,
@@ -383,72 +389,108 @@ export function readDirectoryPlus(
   const t = u.t
   const first = snapshotOf(u, node, slot, offset)
   if (first < 0) return first
+  const isOld = isAged(t, first)
   let used = 0
   let cookie = offset
+  batch.count = 0
   for (;;) {
     const place = entryAfter(t, first, cookie)
-    if (place === 0) return used
+    if (place === 0) break
     const w = place >> 2
-    cookie = cookieAfter(t, place)
     const info = t.blocks[w + 2]!
     const type = info & 0xff
-    if (type === HIDDEN) continue
     const length = t.blocks[w + 3]!
     const size = (ENTRY_BYTES + DIRENT_HEAD + length + 7) & ~7
-    if (used + size > capacity) return used
-    const at = out + used
-    u.u32.fill(0, at >> 2, (at + ENTRY_BYTES) >> 2)
-    writeDirent(u, place, at + ENTRY_BYTES, cookie, type, length)
-    const name = at + ENTRY_BYTES + DIRENT_HEAD
-    if (!isDots(u.bytes, name, length)) enter(u, node, name, length, at, place, isAged(t, first))
+    if (type !== HIDDEN && used + size > capacity) break
+    cookie = cookieAfter(t, place)
+    if (type === HIDDEN) continue
+    const entry = out + used
+    u.u32.fill(0, entry >> 2, (entry + ENTRY_BYTES) >> 2)
+    writeDirent(u, place, entry + ENTRY_BYTES, cookie, type, length)
+    const name = entry + ENTRY_BYTES + DIRENT_HEAD
+    if (!isDots(u.bytes, name, length) && !enterKnown(u, node, name, length, entry)) {
+      if (type === T_DIR || isOld) enterFound(u, node, name, length, entry)
+      else {
+        if (batch.count === BATCH || (batch.count > 0 && batch.layer !== info >>> 8)) flushBatch(u, node)
+        batch.layer = info >>> 8
+        addToBatch(u, entry, name, length, place)
+      }
+    }
     used += size
+  }
+  flushBatch(u, node)
+  return used
+}
+
+/** Files of one layer that are to be looked at together. */
+const BATCH = 256
+const BATCH_LIST = SCRATCH_DIRENTS
+const BATCH_STATS = SCRATCH_DIRENTS + BATCH * 8
+const BATCH_NAMES = BATCH_STATS + BATCH * STAT_WORDS * 4
+const batch = { count: 0, layer: 0, entries: new Int32Array(BATCH), places: new Int32Array(BATCH) }
+
+function addToBatch(u: Union, entry: number, name: number, length: number, place: number): void {
+  const i = batch.count++
+  // In the reply the next record may follow the name at once, without a NUL.
+  const copy = BATCH_NAMES + i * 256
+  u.bytes.copyWithin(copy, name, name + length)
+  u.bytes[copy + length] = 0
+  batch.entries[i] = entry
+  batch.places[i] = place
+  u.i32[(BATCH_LIST >> 2) + 2 * i] = copy
+  u.i32[(BATCH_LIST >> 2) + 2 * i + 1] = BATCH_STATS + i * STAT_WORDS * 4
+}
+
+function flushBatch(u: Union, parent: number): void {
+  const { count, layer } = batch
+  batch.count = 0
+  if (count === 0) return
+  const fd = dirFd(u, parent, layer)
+  if (fd < 0 || u.sys.statMany(fd, BATCH_LIST, count) < 0) return
+  for (let i = 0; i < count; i++) {
+    if (u.i32[(BATCH_LIST >> 2) + 2 * i]! < 0) continue
+    const entry = batch.entries[i]!
+    const place = batch.places[i]! >> 2
+    const w = (BATCH_STATS >> 2) + i * STAT_WORDS
+    if (u.config.hasOverrideStat) overrideStat(u, fd, BATCH_NAMES + i * 256, w)
+    found.mode = u.u32[w + STAT_MODE]!
+    found.nlink = u.u32[w + STAT_NLINK]!
+    found.layer = layer
+    found.markers = 0
+    found.ino[0] = u.t.blocks[place]!
+    found.ino[1] = u.t.blocks[place + 1]!
+    enter(u, parent, entry, u.t.blocks[place + 3]!, w)
   }
 }
 
-/** Looks one entry up for READDIRPLUS; on any failure the entry stays without attributes. */
-function enter(
-  u: Union,
-  parent: number,
-  name: number,
-  length: number,
-  out: number,
-  place: number,
-  isOld: boolean,
-): void {
+/** Binds what `found` and the Stat at word `w` say, and fills the Entry. */
+function enter(u: Union, parent: number, entry: number, length: number, w: number): void {
+  const node = bind(u, parent, entry + ENTRY_BYTES + DIRENT_HEAD, length)
+  if (node < 0) return
+  u.u32.copyWithin((entry + ENTRY_ATTR) >> 2, w, w + ATTR_WORDS)
+  writeEntry(u, node, entry)
+}
+
+/** Fills the Entry of a name that is bound already. Returns false when it is not. */
+function enterKnown(u: Union, parent: number, name: number, length: number, entry: number): boolean {
   const t = u.t
   t.lock()
   const dentry = findDentry(t, parent, hashName(parent, u.bytes, name, length), u.bytes, name, length)
-  let node = dentry === 0 ? 0 : t.dentries[dentry * DENTRY_WORDS + D_NODE]!
+  const node = dentry === 0 ? 0 : t.dentries[dentry * DENTRY_WORDS + D_NODE]!
   if (node !== 0) t.nodes[at(node) + N_LOOKUPS]!++
   t.unlock()
-  const stat = out + ENTRY_ATTR
-  if (node !== 0) {
-    if (getAttr(u, node, SCRATCH_STAT) < 0) {
-      forget(u, node, 1)
-      return
-    }
-    u.u32.copyWithin(stat >> 2, SCRATCH_STAT >> 2, (SCRATCH_STAT >> 2) + 22)
-    writeEntry(u, node, out)
-    return
+  if (node === 0) return false
+  if (getAttr(u, node, SCRATCH_STAT) < 0) forget(u, node, 1)
+  else {
+    u.u32.copyWithin((entry + ENTRY_ATTR) >> 2, SCRATCH_STAT >> 2, (SCRATCH_STAT >> 2) + ATTR_WORDS)
+    writeEntry(u, node, entry)
   }
-  const info = t.blocks[(place >> 2) + 2]!
-  const layer = info >>> 8
-  if ((info & 0xff) === T_DIR || isOld) {
-    if (find(u, parent, name, length, SCRATCH_STAT) < 0) return
-  } else {
-    const fd = dirFd(u, parent, layer)
-    if (fd < 0 || statReal(u, fd, name, SCRATCH_STAT) < 0) return
-    found.mode = u.u32[(SCRATCH_STAT >> 2) + STAT_MODE]!
-    found.nlink = u.u32[(SCRATCH_STAT >> 2) + STAT_NLINK]!
-    found.layer = layer
-    found.markers = 0
-    found.ino[0] = t.blocks[place >> 2]!
-    found.ino[1] = t.blocks[(place >> 2) + 1]!
-  }
-  node = bind(u, parent, name, length)
-  if (node < 0) return
-  u.u32.copyWithin(stat >> 2, SCRATCH_STAT >> 2, (SCRATCH_STAT >> 2) + 22)
-  writeEntry(u, node, out)
+  return true
+}
+
+/** Looks a name up in full; on failure the entry stays without attributes. */
+function enterFound(u: Union, parent: number, name: number, length: number, entry: number): void {
+  if (find(u, parent, name, length, SCRATCH_STAT) === 0) enter(u, parent, entry, length, SCRATCH_STAT >> 2)
 }
 
 /** Under the lock: the names in a directory changed. */
