@@ -1,3 +1,4 @@
+// The directories suite (test/suites) on each driver that MICA_TEST_DRIVER asks for: mica by default.
 import t from 'tap'
 import { directories } from '../suites/directories.js'
 import { runEverywhere } from '../support/suite.js'

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { packageRoot } from './package-root.js'
 
 export type Family = 'mica' | 'kernel' | 'fuse-overlayfs'
+/** A family, or mica where the kernel reads and writes the real files itself. */
+export type Behaviour = Family | 'mica passthrough'
 
 /** `kernel` is what goes behind -o there; `mica` are further arguments of the command. */
 export type MountOptions = { readOnly?: boolean; kernel?: string[]; mica?: string[] }
@@ -29,6 +31,7 @@ export interface Mounted {
 export interface Driver {
   readonly name: string
   readonly family: Family
+  readonly behaviour: Behaviour
   /** Throws a MountError with what the program said when the mount does not come up. */
   mount(spec: MountSpec): Mounted
 }
@@ -119,6 +122,7 @@ function overlayOptions(spec: MountSpec): string {
 export const kernelDriver: Driver = {
   name: 'kernel overlayfs',
   family: 'kernel',
+  behaviour: 'kernel',
   mount(spec) {
     const features = spec.options?.kernel ?? (spec.upper ? ['redirect_dir=on', 'index=on'] : [])
     const options = [overlayOptions(spec), ...features].join(',')
@@ -130,6 +134,7 @@ export const kernelDriver: Driver = {
 export const fuseOverlayfsDriver: Driver = {
   name: 'fuse-overlayfs',
   family: 'fuse-overlayfs',
+  behaviour: 'fuse-overlayfs',
   mount(spec) {
     run('fuse-overlayfs', ['-o', `${overlayOptions(spec)},allow_other,dev,suid`, spec.path])
     return fuseMount(spec.path, () => run('umount', [spec.path]))
@@ -146,6 +151,7 @@ export function micaDriver(...flags: string[]): Driver {
   return {
     name: ['mica', ...flags].join(' '),
     family: 'mica',
+    behaviour: flags.includes('--data') ? 'mica' : 'mica passthrough',
     mount(spec) {
       const args = ['mount', ...spec.lowers.flatMap((lower) => ['--lower', lower]), ...flags]
       if (spec.upper) args.push('--upper', spec.upper, '--work', spec.work!)

@@ -5,7 +5,14 @@ import assert from 'node:assert/strict'
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { chosenDrivers, type Driver, type Family, type MountOptions, type Volume } from './driver.js'
+import {
+  type Behaviour,
+  chosenDrivers,
+  type Driver,
+  type Family,
+  type MountOptions,
+  type Volume,
+} from './driver.js'
 import { Fixture, type Layers } from './fixture.js'
 import { Syscalls } from './syscalls.js'
 import { type Tree, top } from './tree.js'
@@ -23,7 +30,7 @@ export type Case = {
   /** Why the case says nothing about a driver. */
   skip?: Partial<Record<Family, string>>
   /** Why a driver is known to fail: the case runs, and must fail. */
-  fails?: Partial<Record<Family, string>>
+  fails?: Partial<Record<Behaviour, string>>
   /** Changes the layers before the mount and before their state is recorded. */
   prepare?: (s: Scene) => void
   run: (s: Scene) => void
@@ -100,7 +107,7 @@ function play(item: Case, scene: Scene, below: string, before: ReturnType<Fixtur
 }
 
 function runCase(t: Test, driver: Driver, suite: Suite, item: Case, body: () => void): void {
-  const known = item.fails?.[driver.family]
+  const known = item.fails?.[driver.behaviour] ?? item.fails?.[driver.family]
   let error: unknown
   try {
     body()
