@@ -12,6 +12,7 @@ import { type Claim, claimWorkdir } from './claim.js'
 import { MountError, reasonOf, systemError } from './errors.js'
 import type { MountOptions } from './options.js'
 import { decodePath, encodePath, showPath } from './path-bytes.js'
+import { isLive, readRecords } from './runtime-dir.js'
 
 const O_PATH = 0o10000000
 const O_DIRECTORY = constants.O_DIRECTORY
@@ -143,6 +144,22 @@ function checkWork(work: Place, upper: Place): void {
   }
 }
 
+/**
+ * Throws when a live mount writes to this upper. With the same workdir the claim in there decides;
+ * this finds the one that was given another workdir.
+ */
+function checkUnused(upper: Place): void {
+  for (const record of readRecords()) {
+    if (record.upper === null) continue
+    const stat = statSync(encodePath(record.upper), { bigint: true, throwIfNoEntry: false })
+    if (stat === undefined || key(stat) !== key(upper.stat) || !isLive(record)) continue
+    throw new MountError(
+      `${name(upper)} is in use by the mount at ${showPath(record.mountpoint)}; mica umount it first`,
+      'EBUSY',
+    )
+  }
+}
+
 /** Throws when the mount would lie inside a layer: the union would then find itself in there, and wait. */
 function checkOutside(mountpoint: string, layers: readonly Place[]): void {
   const byKey = new Map(layers.map((layer) => [key(layer.stat), layer]))
@@ -190,6 +207,7 @@ export function openLayers(options: MountOptions, mountpoint: string): Layers {
       checkAccess(upper!, constants.W_OK)
       checkAccess(work!, constants.R_OK | constants.W_OK | constants.X_OK)
       checkWork(work!, upper!)
+      checkUnused(upper!)
       claim = claimWorkdir(fdPath(work!.fd), showPath(options.upper!), mountpoint)
       scratchFd = open('workdir', `${fdPath(work!.fd)}/work`).fd
     }
