@@ -33,8 +33,8 @@ export type Driver = {
   readonly title: string
   /** directory: a merged copy, no mount; kernel: no process; process: a daemon serves it. */
   readonly serves: 'directory' | 'kernel' | 'process'
-  /** Has no volatile mode: it never syncs. */
-  readonly isAlwaysVolatile?: boolean
+  /** A copied-up file may be lost or empty after power loss: it is renamed into place without a sync. */
+  readonly hasUnsyncedCopyUp?: boolean
   readonly claim?: Claim
   readonly version?: readonly string[]
   /** Why it can't be tried, undefined when it can. */
@@ -175,6 +175,7 @@ export const DRIVERS: readonly Driver[] = [
     id: 'fuse-overlayfs',
     title: 'fuse-overlayfs',
     serves: 'process',
+    hasUnsyncedCopyUp: true,
     version: ['fuse-overlayfs', '--version'],
     absence: program('fuse-overlayfs'),
     mount: (spec) => ({
@@ -190,7 +191,7 @@ export const DRIVERS: readonly Driver[] = [
     id: 'unionfs-fuse',
     title: 'unionfs-fuse',
     serves: 'process',
-    isAlwaysVolatile: true,
+    hasUnsyncedCopyUp: true,
     version: ['unionfs-fuse', '--version'],
     absence: program('unionfs-fuse'),
     mount: ({ lowers, upper, path }) => ({

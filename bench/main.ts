@@ -16,6 +16,14 @@ import type { CaseResult, Results } from './results.js'
 import { absenceOf, ask, type RunOptions, sweep } from './runner.js'
 import { FULL, QUICK } from './sizes.js'
 
+// The turn in hand ends first and takes its mount away; see Interrupted.
+let isInterrupted = false
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    isInterrupted = true
+  })
+}
+
 type Options = {
   only?: string[]
   drivers?: string[]
@@ -102,6 +110,7 @@ async function measure(names: readonly string[], given: Options): Promise<Result
     probe,
     fixtures: new Fixtures(join(folder, 'trees'), probe),
     onTurn: showProgress,
+    isInterrupted: () => isInterrupted,
   }
   const begin = Date.now()
   const machine = describeMachine(folder)
@@ -174,9 +183,6 @@ async function run(names: readonly string[], options: Options): Promise<void> {
     await keep(await measure(names, options), options.publish === true)
   }
 }
-
-// The turn in hand ends first and takes its mount away; see Interrupted.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})
 
 const command = new Command('bench')
   .description('measures mica beside a plain directory, the kernel and other union file systems')

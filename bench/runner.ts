@@ -5,6 +5,7 @@
 
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { type Driver, IN_PROCESS, REFERENCE } from './drivers.js'
 import type { Fixtures, Tree } from './fixtures.js'
 import { cpuTime, type Mounted, mountTree, statsOf, unmountTree } from './mounted.js'
@@ -20,6 +21,8 @@ export type RunOptions = {
   readonly fixtures: Fixtures
   /** Told before each turn. */
   readonly onTurn: (what: string) => void
+  /** Asked after each turn. */
+  readonly isInterrupted: () => boolean
 }
 
 const FAILED = Number.NaN
@@ -126,6 +129,9 @@ async function runCase(
       if (isHopeless) continue
       options.onTurn(`${what}: round ${round + 1} of ${options.rounds}: ${driver.id}`)
       turns.push(await takeTurn(driver, one, tree, options))
+      // Programs run synchronously: signals that came meanwhile are heard now.
+      await setImmediate()
+      if (options.isInterrupted()) throw new Interrupted('interrupted')
     }
   }
   const samplesOf = (driver: Driver, figure: string) =>

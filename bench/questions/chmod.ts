@@ -1,6 +1,7 @@
 // Another mode for lower files.
 
 import { type Question, stepCase } from '../question.js'
+import { unsynced } from './copy-up.js'
 
 const COUNT = 100
 
@@ -10,10 +11,11 @@ export const chmod: Question = {
   cases: () =>
     [false, true].map((isVolatile) =>
       stepCase({
-        id: isVolatile ? 'volatile' : 'durable',
-        title: `${COUNT} files of 1 KiB, ${isVolatile ? 'volatile' : 'durable by default'}`,
+        id: isVolatile ? 'volatile' : 'synced',
+        title: `${COUNT} files of 1 KiB, ${isVolatile ? 'volatile' : 'synced'}`,
         isVolatile,
         isChanging: true,
+        excuse: isVolatile ? () => undefined : unsynced,
         tree: (fixtures) => fixtures.spread({ dirs: 1, files: COUNT, bytes: 1024 }, 1),
         steps: [{ id: 'chmod', title: 'chmod', command: (path) => ['chmod', path, 1, COUNT] }],
       }),
