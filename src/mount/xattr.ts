@@ -2,20 +2,16 @@
 
 import { constants } from 'node:fs'
 import { native } from '../sys/native.js'
-import { type Arena, createArena, SCRATCH_NAME, SCRATCH_VALUE } from '../vfs/arena.js'
+import { threadArena } from '../sys/thread-arena.js'
+import { SCRATCH_NAME, SCRATCH_VALUE } from '../vfs/arena.js'
 import { encodePath } from './path-bytes.js'
 
 const O_PATH = 0o10000000
 const VALUE_MAX = 65536
 
-let arena: Arena | undefined
-
 /** Returns the attribute's value, undefined when there is none or it can't be read. Follows no link. */
 export function readXattr(path: string, name: string): Buffer | undefined {
-  if (arena === undefined) {
-    arena = createArena()
-    native.attach(arena.bytes, new Uint8Array(new SharedArrayBuffer(64)))
-  }
+  const arena = threadArena()
   const fd = native.openPath(encodePath(path), O_PATH | constants.O_NOFOLLOW, 0)
   if (fd < 0) return undefined
   const bytes = Buffer.from(arena.bytes.buffer)

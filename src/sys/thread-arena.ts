@@ -1,0 +1,16 @@
+// The arena of a thread that serves no mount: attached once, shared by all cold paths of the thread.
+// Never in a daemon's worker, whose arena belongs to its transport.
+
+import { type Arena, createArena } from '../vfs/arena.js'
+import { native } from './native.js'
+
+let arena: Arena | undefined
+
+/** Returns this thread's arena; native calls refer to it. */
+export function threadArena(): Arena {
+  if (arena === undefined) {
+    arena = createArena()
+    native.attach(arena.bytes, new Uint8Array(new SharedArrayBuffer(64)))
+  }
+  return arena
+}
