@@ -78,6 +78,8 @@ const STATX_ATTR_APPEND = 0x20
 const O_NOATIME = 0o1000000
 const O_PATH = 0o10000000
 const AT_REMOVEDIR = 0x200
+/** Copies of at most this many bytes are made on the loop when nothing has to be synced. */
+const QUICK_BYTES = 128 * 1024
 /** The whole file. */
 export const ALL = Number.MAX_SAFE_INTEGER
 
@@ -373,8 +375,10 @@ function copyRegular(u: Union, node: number, fd: number, ref: number, temp: numb
     const r = copyAttributes(u, fd, ref, u.config.workFd, temp, w)
     return endCopy(u, node, finish(u, node, r, temp))
   }
-  // The request waits for the node, then runs again and finds it in the upper.
-  const parked = sys.park(node)
+  // The request waits for the node, then runs again and finds it in the upper. A small copy that is
+  // not synced costs less than handing it over.
+  const isQuick = bytes <= QUICK_BYTES && u.config.isVolatile
+  const parked = isQuick ? -EAGAIN : sys.park(node)
   if (parked !== PARKED && parked !== -EAGAIN) {
     sys.close(from)
     sys.close(to)
