@@ -97,10 +97,13 @@ export function removeDirectory(u: Union, parent: number, name: number, length: 
   if (node < 0) return node
   const info = u.t.nodes[at(node) + N_INFO]!
   const isUpper = (info & F_UPPER) !== 0
-  const isPure = isUpper && (info & F_STACK) === 0
+  const lower = isUpper ? hasLower(u, parent, name, length) : 0
+  if (lower < 0) return lower
   const top = dirFd(u, node, isUpper ? 0 : topOf(u, node))
   if (top < 0) return top
-  if (!isPure) {
+  // rmdir(2) itself refuses a full directory, but not the rename that leaves a whiteout.
+  const isPure = isUpper && (info & F_STACK) === 0
+  if (!isPure || lower === 1) {
     const empty = isEmpty(u, node)
     if (empty < 0) return empty
     if (empty === 0) return -ENOTEMPTY
@@ -108,7 +111,7 @@ export function removeDirectory(u: Union, parent: number, name: number, length: 
   let r = beginChange(u, node, 0)
   if (r !== 0) return r
   const pin = u.sys.openAt(top, 0, O_PATH | O_DIRECTORY)
-  r = isUpper ? removeUpperDirectory(u, parent, dir, name, length, node) : hide(u, dir, name)
+  r = isUpper ? removeUpperDirectory(u, dir, name, node, lower === 1) : hide(u, dir, name)
   r = conclude(u, parent, name, length, node, r, pin)
   if (r < 0 && pin >= 0) u.sys.close(pin)
   if (r === 0) u.dirs.drop(node, isUpper ? 0 : topOf(u, node))
@@ -126,19 +129,16 @@ function topOf(u: Union, node: number): number {
 
 function removeUpperDirectory(
   u: Union,
-  parent: number,
   dir: number,
   name: number,
-  length: number,
   node: number,
+  coversLower: boolean,
 ): number {
   const { sys } = u
   const { workFd } = u.config
-  const lower = hasLower(u, parent, name, length)
-  if (lower < 0) return lower
   let temp = 0
   let r: number
-  if (lower === 0) {
+  if (!coversLower) {
     r = sys.unlinkAt(dir, name, AT_REMOVEDIR)
     if (r !== -ENOTEMPTY && r !== -EEXIST) return r
     // Only whiteouts may be left in it.
