@@ -30,8 +30,11 @@ const union = {
 }
 // The kernel's readdir gives another d_ino than stat for some copied-up hard links.
 const ignored = [...values.ignore, ...(isKernel ? ['d_ino'] : [])]
+// By default the kernel serves files from where they lay when they were opened.
+const isCached = values.option.includes('cache')
+const readers = isKernel || isCached ? [] : ['--old-readers']
 const mutation = values.mutate ? ['--mutate', values.mutate] : []
-const flags = [...ignored.flatMap((kind) => ['--ignore', kind]), ...mutation]
+const flags = [...ignored.flatMap((kind) => ['--ignore', kind]), ...mutation, ...readers]
 
 if (values.replay !== undefined) {
   const outcome = await run(union, { script: readFileSync(values.replay, 'latin1'), each: true, flags })

@@ -3,15 +3,7 @@
 // MICA_TEST_DRIVER=kernel runs the same on the kernel's overlayfs.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -59,7 +51,8 @@ function stateOf(folder: string): string {
 
 function tarDigest(folder: string, ...options: string[]): string {
   const tar = ['tar', '-C', folder, '--one-file-system', '--numeric-owner', ...options, '-cf', '-', '.']
-  const { output } = command('sh', ['-c', `${tar.join(' ')} | sha256sum`])
+  // GNU tar warns of a changed ctime: the kernel drops its own mark from a directory when it lists it.
+  const { output } = command('sh', ['-c', `${tar.join(' ')} 2>/dev/null | sha256sum`])
   return output.trim()
 }
 
@@ -132,8 +125,8 @@ function tourOf(t: Test, house: House, { packages, names }: Debian): void {
   works('bash runs', 'echo "$((6 * 7)) $(cat /etc/motd)"', /^42 from the layer above/)
   works(
     'python3 runs',
-    `python3 -c 'import os; print(len(os.listdir("/usr/lib/python3/../python3")))'`,
-    /^\d+/,
+    `python3 -c 'import os, sys; print(len(os.listdir("/usr/lib")), sys.version)'`,
+    /^\d+ 3/,
   )
   works('a deleted tree is gone', 'test ! -e /usr/share/common-licenses && echo gone', /gone/)
 

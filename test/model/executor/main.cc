@@ -2,7 +2,10 @@
 //
 //   model --driver kernel|PATH --base DIR (--seed S --ops N | --replay FILE) [--trace FILE]
 //         [--layers N] [--option O]… [--mutate VERB] [--each] [--cross] [--ignore KIND]…
-//         [--no-hard-links]
+//         [--no-hard-links] [--old-readers]
+//
+// --old-readers: an fd opened for reading before a copy-up may go on showing the lower's bytes, as
+// when the kernel serves it from there without asking. Such an fd is closed when it is next used.
 //
 // Exit status: 0 both sides agree · 1 they differ (the reason on stdout) · 2 the run itself failed.
 // The trace is flushed before each operation, so that a crash leaves it complete.
@@ -21,7 +24,7 @@ struct Options {
   std::vector<std::string> mount;
   long seed = 1, ops = 400, layers = 0;
   std::set<std::string> ignored;
-  bool each = false, cross = false, hardLinks = true;
+  bool each = false, cross = false, hardLinks = true, oldReaders = false;
 };
 
 static Options parse(int argc, char** argv) {
@@ -41,6 +44,7 @@ static Options parse(int argc, char** argv) {
     else if (word == "--each") out.each = true;
     else if (word == "--cross") out.cross = true;
     else if (word == "--ignore") out.ignored.insert(value());
+    else if (word == "--old-readers") out.oldReaders = true;
     else if (word == "--no-hard-links") out.hardLinks = false;
     else throw std::runtime_error("unknown option " + word);
   }
@@ -58,6 +62,8 @@ struct Run {
   Tree last;
   std::ofstream trace;
   std::vector<std::string> lowers, script;
+  Bytes openedWith[SLOTS];
+  long oldReaders = 0;
   long done = 0, checks = 0, remounts = 0, failures = 0;
   std::string current = "(start)";
 
@@ -159,6 +165,27 @@ struct Run {
     return out;
   }
 
+  static Bytes readSlot(const Side& side, int slot) {
+    int flags = fcntl(side.slots[slot], F_GETFL);
+    struct stat s;
+    if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || fstat(side.slots[slot], &s) || !S_ISREG(s.st_mode)) return "";
+    Bytes out(s.st_size, '\0');
+    ssize_t n = pread(side.slots[slot], out.data(), out.size(), 0);
+    out.resize(n < 0 ? 0 : n);
+    return out;
+  }
+
+  void closeOldReader(const std::string& verb, const Args& args) {
+    if (verb[0] != 'f' || verb == "falloc") return;
+    for (size_t i = 0; i < (verb == "fcfr" ? 2 : 1); i++) {
+      int slot = atoi(args[i].c_str());
+      Bytes now = readSlot(unionSide, slot);
+      if (now == readSlot(oracle, slot) || now != openedWith[slot]) continue;
+      for (Side* side : {&oracle, &unionSide}) close(side->slots[slot]), side->slots[slot] = -1;
+      oldReaders++;
+    }
+  }
+
   void operate(const std::string& line) {
     Args words = split(line);
     const Verb* verb = words.size() > 1 ? findVerb(words[1]) : nullptr;
@@ -166,7 +193,9 @@ struct Run {
     int user = atoi(words[0].c_str());
     Args args(words.begin() + 2, words.end());
     args.resize(6);
+    if (options.oldReaders) closeOldReader(verb->name, args);
     Result u = on(unionSide, verb, user, args);
+    if (options.oldReaders && words[1] == "open") openedWith[atoi(args[0].c_str())] = readSlot(unionSide, atoi(args[0].c_str()));
     Result o = on(oracle, verb, user, mutate(options.mutation, verb->name, args));
     done++;
     failures += o.err != 0;
@@ -263,8 +292,8 @@ int main(int argc, char** argv) try {
     umount2(run.mount.point().c_str(), MNT_DETACH);
     status = 1;
   }
-  printf("operations %ld failing %ld checks %ld remounts %ld layers %d\n", run.done, run.failures, run.checks, run.remounts,
-         run.mount.layers);
+  printf("operations %ld failing %ld checks %ld remounts %ld layers %d old readers %ld\n", run.done, run.failures,
+         run.checks, run.remounts, run.mount.layers, run.oldReaders);
   return status;
 } catch (const std::exception& e) {
   fprintf(stderr, "model: %s\n", e.what());
