@@ -11,7 +11,7 @@ export type Machine = {
   readonly isVirtual: boolean
   readonly kernel: string
   readonly node: string
-  /** Type and options of the file system that layers and uppers are on. */
+  /** Type of the file system that layers and uppers are on. */
   readonly fileSystem: string
   readonly fuseUring: string
   readonly loadAtStart: number
@@ -32,11 +32,9 @@ export function describeMachine(folder: string): Machine {
     cpus: cpus().length,
     memoryBytes: totalmem(),
     isVirtual: /^flags\s*:.*\bhypervisor\b/m.test(read('/proc/cpuinfo')),
-    kernel: release(),
+    kernel: /^[\d.]+/.exec(release())?.[0] ?? release(),
     node: process.version,
-    fileSystem: runProgram(['findmnt', '-n', '-o', 'FSTYPE,OPTIONS', '-T', folder])
-      .trim()
-      .replace(/\s+/, ' '),
+    fileSystem: runProgram(['findmnt', '-n', '-o', 'FSTYPE', '-T', folder]).trim().replace(/\s+/, ' '),
     fuseUring: read('/sys/module/fuse/parameters/enable_uring') || 'not there',
     loadAtStart: loadavg()[0] ?? 0,
   }

@@ -66,7 +66,11 @@ function chosen<T extends { readonly id: string }>(
 function versionOf({ version }: Driver): string | undefined {
   if (version === undefined) return undefined
   try {
-    return runProgram(version).trim().split('\n')[0]
+    // Some tell libfuse's version, too.
+    return runProgram(version)
+      .trim()
+      .split('\n')
+      .find((line) => !/^(FUSE|fusermount|using FUSE)/.test(line))
   } catch {
     return undefined
   }

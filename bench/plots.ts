@@ -58,7 +58,9 @@ function specOf(title: string, unit: string, points: readonly Point[]): Spec {
       { orient: 'bottom', scale: 'x', title: 'layers', values: depths, format: 'd' },
       { orient: 'left', scale: 'y', title: unit, grid: true, tickCount: 6, format: '~g' },
     ],
-    legends: [{ stroke: 'color', symbolType: 'stroke', symbolStrokeWidth: 2.5, orient: 'right' }],
+    legends: [
+      { stroke: 'color', symbolType: 'stroke', symbolStrokeWidth: 2.5, labelLimit: 300, orient: 'right' },
+    ],
     marks: [
       {
         type: 'group',

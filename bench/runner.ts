@@ -187,7 +187,7 @@ export async function absenceOf(driver: Driver, options: RunOptions): Promise<st
     return undefined
   } catch (error) {
     if (error instanceof Interrupted) throw error
-    return (error as Error).message
+    return (error as Error).message.replace(` ${join(folder, 'mnt')}`, '')
   } finally {
     unmountTree(folder)
   }
