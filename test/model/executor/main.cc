@@ -82,10 +82,10 @@ struct Run {
     if (unionSide.root < 0) throw Difference{"mount", "the mount point can't be opened: " + errnoName(errno)};
   }
 
-  void detach() {
+  void detach(bool isLast) {
     oracle.closeAll();
     unionSide.closeAll();
-    std::string problem = mount.unmount();
+    std::string problem = mount.unmount(isLast);
     if (!problem.empty()) throw Difference{"unmount", problem};
     for (int i = 0; i < mount.layers; i++)
       if (signature(mount.base + format("/l%d", i)) != lowers[i])
@@ -217,7 +217,7 @@ struct Run {
     log(line);
     if (line == "remount") {
       remounts++;
-      detach();
+      detach(false);
       attach();
     } else if (line == "drop") {
       mount.dropDentries();
@@ -240,6 +240,19 @@ struct Run {
       }
       if (random.chance(1)) step("drop");
       if (random.below(160) == 0) step("remount");
+    }
+  }
+
+  /** Between mounts the workdir holds its folders, the index of hard links and spare whiteouts only. */
+  void checkWorkdir() {
+    int root = open((options.base + "/work").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    Tree tree = snapshot(root);
+    close(root);
+    for (const Node& node : tree) {
+      const std::string& path = node.path;
+      bool kept = path == "." || path == "work" || path == "index" || path.rfind("index/", 0) == 0;
+      bool spare = path.rfind("work/", 0) == 0 && path.back() == '%' && S_ISCHR(node.stat.stx_mode);
+      if (!kept && !spare) throw Difference{"workdir", "left in the workdir: " + escape(path)};
     }
   }
 
@@ -271,7 +284,8 @@ struct Run {
     if (options.replay.empty()) generate();
     for (const std::string& line : script) step(line);
     step("check");
-    detach();
+    detach(true);
+    checkWorkdir();
     if (options.cross) crossCheck();
   }
 };
@@ -288,7 +302,7 @@ int main(int argc, char** argv) try {
     printf("differ %s\n  after: %s\n  %s\n", d.kind.c_str(), run.current.c_str(), d.text.c_str());
     run.oracle.closeAll();
     run.unionSide.closeAll();
-    run.mount.unmount();
+    run.mount.unmount(false);
     umount2(run.mount.point().c_str(), MNT_DETACH);
     status = 1;
   }

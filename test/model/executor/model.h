@@ -129,7 +129,8 @@ struct Mount {
   std::vector<std::string> options;
   std::string point() const { return base + "/mnt"; }
   std::string mount() const;     // "" or what went wrong
-  std::string unmount() const;
+  /** By mica's command, which waits for the daemon; or by umount(2), which does not. */
+  std::string unmount(bool byCommand) const;
   /** Makes the kernel forget what it has cached of names: the next lookups are cold. */
   void dropDentries() const;
   std::string mountKernel(const std::string& point, const std::string& work) const;

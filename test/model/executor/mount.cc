@@ -43,8 +43,8 @@ std::string Mount::mount() const {
   return runCommand(words);
 }
 
-std::string Mount::unmount() const {
-  if (driver != "kernel") return runCommand({driver, "umount", point()});
+std::string Mount::unmount(bool byCommand) const {
+  if (driver != "kernel" && byCommand) return runCommand({driver, "umount", point()});
   return umount2(point().c_str(), 0) ? "umount: " + errnoName(errno) : "";
 }
 
