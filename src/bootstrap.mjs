@@ -214,20 +214,23 @@ const BUNDLED = ['daemon-main', 'worker', 'unmount-thread']
 
 /** Bundles the daemon where esbuild is installed; bin/ takes the single modules otherwise. */
 function bundle() {
-  const esbuild = join(root, 'node_modules/esbuild/bin/esbuild')
   const isCurrent = (path) => mtime(path) >= mtime('dist/.tsbuildinfo')
-  if (!existsSync(esbuild) || BUNDLED.every((name) => isCurrent(`dist/bundle/${name}.js`))) return
+  if (!existsSync(join(root, 'node_modules/esbuild'))) return
+  if (BUNDLED.every((name) => isCurrent(`dist/bundle/${name}.js`))) return
   rmSync(join(root, 'dist/bundle'), { recursive: true, force: true })
-  const entries = BUNDLED.map((name) => `dist/src/mount/${name}.js`)
-  const options = ['--bundle', '--splitting', '--platform=node', '--target=node20', '--format=esm']
-  run('bundling', process.execPath, [
-    esbuild,
-    ...entries,
-    ...options,
-    '--sourcemap=external',
-    '--log-level=warning',
-    '--outdir=dist/bundle',
-  ])
+  const options = {
+    entryPoints: BUNDLED.map((name) => `dist/src/mount/${name}.js`),
+    outdir: 'dist/bundle',
+    bundle: true,
+    splitting: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    sourcemap: 'external',
+    logLevel: 'warning',
+  }
+  const program = `import { build } from 'esbuild'; await build(${JSON.stringify(options)})`
+  run('bundling', process.execPath, ['--input-type=module', '-e', program])
 }
 
 /** Runs the last program in our place: same terminal, its exit status, signals passed on. */

@@ -19,6 +19,8 @@ export const WHITEOUT = 'whiteout'
 export const METACOPY = 'metacopy'
 /** Our own: the st_ino that a copied-up file showed before, as 16 hex digits. */
 export const INO = 'mica.ino'
+/** Our own, on the upper's root: only we have written here, so there are no AUFS names. */
+export const OWN = 'mica.own'
 /** Our own, on the upper's root: names of lower files with several links were removed. */
 export const LINKS = 'mica.links'
 

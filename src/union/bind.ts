@@ -45,6 +45,7 @@ import {
   TYPE_MASK,
 } from './inode-table.js'
 import { found, M_IMPURE } from './lookup.js'
+import { dropTable } from './lower-index.js'
 import { dropSnapshot } from './snapshot.js'
 import { DENTRY_WORDS, H_LINKS_REMOVED, ROOT } from './state.js'
 import type { Union } from './union.js'
@@ -188,6 +189,7 @@ function freeRecord(u: Union, node: number): void {
   if ((info & F_LINKED) !== 0) removeLinked(t, node)
   if ((info & TYPE_MASK) === T_DIR) {
     if (t.nodes[n + N_LINK_NEXT] !== 0) dropSnapshot(t, node)
+    dropTable(t, node)
     if ((info & F_STACK) !== 0) freeReals(t, node)
   }
   if (t.nodes[n + N_PIN] !== 0) doomed.push(t.nodes[n + N_PIN]! - 1)

@@ -13,6 +13,7 @@ import {
   INTERNAL_PREFIXES,
   LINKS,
   OPAQUE,
+  OWN,
   REDIRECT,
   WHITEOUT,
 } from '../format/markers.js'
@@ -33,6 +34,7 @@ import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, showIno, statReal } from './attr.js'
 import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
 import { pathIn, readReals } from './dir-stack.js'
 import { at, F_IMPURE, N_DENTRY, N_INFO } from './inode-table.js'
+import { firstLower, NOWHERE, UNKNOWN } from './lower-index.js'
 import { FIND_DOT_NAME, FIND_NEW_NAME } from './scratch.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
 import type { Union } from './union.js'
@@ -44,6 +46,7 @@ export const M_OPAQUE_X = 8
 export const M_WHITEOUT = 16
 export const M_INO = 32
 export const M_LINKS = 64
+export const M_OWN = 128
 
 const SCRATCH_STAT3 = SCRATCH_STAT2 + 128
 const DOT_PATH = SCRATCH_VALUE + 40960
@@ -58,6 +61,7 @@ const suffixes = [
   [text.encode(WHITEOUT), M_WHITEOUT],
   [text.encode(INO), M_INO],
   [text.encode(LINKS), M_LINKS],
+  [text.encode(OWN), M_OWN],
 ] as const
 const dotWhiteout = text.encode(DOT_WHITEOUT)
 const dotOpaque = text.encode(DOT_OPAQUE)
@@ -211,10 +215,21 @@ export function find(
   const out = u.found
   out.count = 0
   let isBent = false
+  let hasAsked = false
   let word = stat >> 2
   for (let i = 0; i < reals.count; i++) {
-    const layer = reals.layers[i]!
-    if (below && u.isUpper(layer)) continue
+    let layer = reals.layers[i]!
+    const isLower = !u.isUpper(layer)
+    if (below && !isLower) continue
+    if (isLower && !hasAsked && i + 1 < reals.count) {
+      hasAsked = true
+      const first = firstLower(u, parent, name, length, i)
+      if (first === NOWHERE) break
+      if (first !== UNKNOWN) {
+        while (i < reals.count && reals.layers[i] !== first) i++
+        layer = first
+      }
+    }
     const hasMore = i + 1 < reals.count
     const fd = dirFd(u, parent, layer)
     if (fd < 0) {
@@ -268,6 +283,7 @@ export function find(
       u.bytes.copyWithin(FIND_NEW_NAME, SCRATCH_PATH, SCRATCH_PATH + length + 1)
       name = FIND_NEW_NAME
       isBent = true
+      hasAsked = true
     }
   }
   return out.count > 0 ? 0 : -ENOENT

@@ -76,6 +76,7 @@ const DH_SNAPSHOT = 1
 const DH_NEXT = 2
 
 let writer: SnapshotWriter | undefined
+let lowerWriter: SnapshotWriter | undefined
 
 /** Makes a directory handle; the list is read with the first READDIR. */
 export function openDirectory(u: Union, node: number): number {
@@ -161,26 +162,51 @@ const ino = new Int32Array(2)
 /** Reads and merges the reals of a directory. Returns the snapshot's first block or -errno. */
 export function buildSnapshot(u: Union, node: number): number {
   writer ??= new SnapshotWriter(u.t)
-  const w = writer
-  if (!w.begin()) return -ENOMEM
-  addDots(u, w, node)
+  if (!writer.begin()) return -ENOMEM
+  addDots(u, writer, node)
   const t = u.t
   t.lock()
   const info = t.nodes[at(node) + N_INFO]!
   readReals(t, node, u.other)
   t.unlock()
   // A removed directory is empty, whatever lies below its old place.
-  const count = (info & F_NAMELESS) !== 0 ? 0 : u.other.count
-  for (let i = 0; i < count; i++) {
+  if ((info & F_NAMELESS) !== 0) u.other.count = 0
+  return merge(u, writer, node, (info & F_IMPURE) !== 0)
+}
+
+/** The same for the lowers alone, without `.` and `..`. Sets `count.entries`. */
+export function buildLowerSnapshot(u: Union, node: number, count: { entries: number }): number {
+  lowerWriter ??= new SnapshotWriter(u.t)
+  if (!lowerWriter.begin()) return -ENOMEM
+  const t = u.t
+  t.lock()
+  readReals(t, node, u.other)
+  t.unlock()
+  if (u.isWritable && u.other.hasUpper) {
+    u.other.layers.copyWithin(0, 1, u.other.count)
+    u.other.count--
+  }
+  const first = merge(u, lowerWriter, node, false)
+  count.entries = lowerWriter.count
+  return first
+}
+
+/** Merges the reals in u.other, top first. Returns the first block or -errno. */
+function merge(u: Union, w: SnapshotWriter, node: number, isImpure: boolean): number {
+  const { count } = u.other
+  const wasListing = u.isListing
+  u.isListing = true
+  let r = 0
+  for (let i = 0; i < count && r >= 0; i++) {
     const layer = u.other.layers[i]!
     const fd = dirFd(u, node, layer)
-    const r = fd < 0 ? fd : addReal(u, w, node, fd, layer, count > 1, (info & F_IMPURE) !== 0)
-    if (r < 0 && !isAbsent(r)) {
-      w.abandon()
-      return r
-    }
+    r = fd < 0 ? fd : addReal(u, w, node, fd, layer, count > 1, isImpure)
+    if (isAbsent(r)) r = 0
   }
-  return w.first
+  u.isListing = wasListing
+  if (r >= 0) return w.first
+  w.abandon()
+  return r
 }
 
 function addDots(u: Union, w: SnapshotWriter, node: number): void {
@@ -393,6 +419,7 @@ export function readDirectoryPlus(
   let used = 0
   let cookie = offset
   batch.count = 0
+  u.isListing = true
   for (;;) {
     const place = entryAfter(t, first, cookie)
     if (place === 0) break
@@ -419,6 +446,7 @@ export function readDirectoryPlus(
     used += size
   }
   flushBatch(u, node)
+  u.isListing = false
   return used
 }
 

@@ -2,9 +2,18 @@
 // method is a verb of this folder.
 
 import { EINVAL, ENOENT, ENOTTY, EROFS, ESTALE } from '../base/errno.js'
-import { IMPURE, INO, LINKS, OPAQUE, OVERRIDE_STAT, REDIRECT } from '../format/markers.js'
+import { IMPURE, INO, LINKS, OPAQUE, OVERRIDE_STAT, OWN, REDIRECT } from '../format/markers.js'
 import { type Native, native } from '../sys/native.js'
-import { type Arena, createArena, SCRATCH_STAT, SCRATCH_VALUE, STAT_DEV, STAT_INO } from '../vfs/arena.js'
+import {
+  type Arena,
+  createArena,
+  SCRATCH_DIRENTS,
+  SCRATCH_DIRENTS_CAPACITY,
+  SCRATCH_STAT,
+  SCRATCH_VALUE,
+  STAT_DEV,
+  STAT_INO,
+} from '../vfs/arena.js'
 import { type Caller, ENTRY_ATTR, type FileSystem, type OpenResult, PARKED } from '../vfs/file-system.js'
 import { hasMoved, locate } from './address.js'
 import { getAttr, showIno } from './attr.js'
@@ -25,7 +34,16 @@ import {
   T_DIR,
   TYPE_MASK,
 } from './inode-table.js'
-import { find, hasDotOpaque, isDotWhiteout, M_IMPURE, M_LINKS, M_OPAQUE, readMarkers } from './lookup.js'
+import {
+  find,
+  hasDotOpaque,
+  isDotWhiteout,
+  M_IMPURE,
+  M_LINKS,
+  M_OPAQUE,
+  M_OWN,
+  readMarkers,
+} from './lookup.js'
 import { beginUse, closeFile, endUse, openFile, syncDirectory, writeFile } from './open-file.js'
 import { closeDirectory, openDirectory, readDirectory, readDirectoryPlus } from './readdir.js'
 import { removeDirectory, removeFile } from './remove.js'
@@ -42,12 +60,13 @@ import {
   type UnionState,
 } from './state.js'
 import { Tables } from './tables.js'
-import { Union } from './union.js'
+import { Union, YES_AT } from './union.js'
 import { dropSetGid, getXattr, listXattr, removeXattr, setXattr } from './user-xattr.js'
 import { sweepWorkdir } from './workdir.js'
 
 export type { UnionConfig, UnionState } from './state.js'
 
+const O_DIRECTORY = 0o200000
 const FS_IOC_GETFLAGS = 0x80086601
 const FS_IOC_SETFLAGS = 0x40086602
 const FS_IOC_FSGETXATTR = 0x801c581f
@@ -75,9 +94,29 @@ export function createUnionState(config: UnionConfig, sys: Native = native): Uni
     override: OVERRIDE_STAT.map(store),
   }
   const union = new Union(state, createArena(), sys)
+  if (config.isWritable) {
+    sweepWorkdir(union)
+    if (isOurs(union, store(xattrPrefix + OWN))) config.layers[0]!.hasDotWhiteouts = false
+  }
   bindRoot(union)
-  if (config.isWritable) sweepWorkdir(union)
   return state
+}
+
+/**
+ * Tells whether only we ever wrote to the upper: it bears our mark, or is empty and gets it. Then no
+ * name in it can be an AUFS whiteout, and nobody has to look for one.
+ */
+function isOurs(u: Union, mark: number): boolean {
+  if (u.config.whiteouts !== 'device') return false
+  const { fd } = u.config.layers[0]!
+  const markers = readMarkers(u, fd, 0)
+  if (markers > 0 && (markers & M_OWN) !== 0) return true
+  const dir = u.sys.openAt(fd, 0, O_DIRECTORY)
+  if (dir < 0) return false
+  const bytes = u.sys.getdents(dir, SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY)
+  u.sys.close(dir)
+  // `.` and `..` take 24 bytes each.
+  return bytes === 48 && u.sys.setXattrAt(fd, 0, mark, YES_AT, 1, 0) === 0
 }
 
 /** The root exists in all layers down to the first that is opaque. */

@@ -41,6 +41,9 @@ export class Union {
   seq = 0
   layer = 0
 
+  /** A listing is under way in the arena's SCRATCH_DIRENTS: nothing else may read a directory. */
+  isListing = false
+
   // Scratch lists: the parent's reals and what a lookup found.
   readonly reals = new Reals()
   readonly found = new Reals()
