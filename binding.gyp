@@ -20,6 +20,8 @@
         'native/pool.cc',
         'native/process.cc',
         'native/tree.cc',
+        'native/uring-ring.cc',
+        'native/uring.cc',
         'native/xattr.cc',
       ],
       'defines': ['NAPI_VERSION=8', '_GNU_SOURCE', '_FILE_OFFSET_BITS=64'],

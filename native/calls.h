@@ -78,9 +78,20 @@ int64_t notifyLater(int32_t device, int32_t code, At body, uint32_t length);
 // dev-fuse.cc
 napi_value devFuseStart(napi_env env, napi_callback_info info);
 int64_t devFuseStop();
+int64_t devFusePause(uint32_t ms);
 int64_t devFuseNext();
 int64_t devFuseReplyAndNext(int32_t result);
 int64_t reply(int32_t result);
+
+// uring.cc
+int64_t uringProbe();
+int64_t uringEvent();
+int64_t uringSignal(int32_t event);
+int64_t uringStart(int32_t device, int32_t event, At place, uint32_t payloadBytes, At queues, uint32_t count);
+int64_t uringStop();
+int64_t uringNext();
+int64_t uringReplyAndNext(int32_t result);
+int64_t uringRefuse(int32_t device);
 
 // mount.cc
 int64_t mountAt(std::string source, Bytes target, std::string type, int64_t flags, std::string data);

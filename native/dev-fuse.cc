@@ -72,6 +72,8 @@ struct DevFuse : Waker {
   std::shared_ptr<Worker> worker;
   uv_poll_t poll;
   uv_async_t async;
+  uv_timer_t timer;
+  uint32_t pauseMs = 0;
   int openHandles = 0;
   bool isClosing = false;
 
@@ -129,24 +131,36 @@ void DevFuse::close() {
   if (tls.current.isHere && tls.current.port == port.get()) reply(-EIO);
   uv_close(reinterpret_cast<uv_handle_t *>(&poll), afterClose);
   uv_close(reinterpret_cast<uv_handle_t *>(&async), afterClose);
+  uv_close(reinterpret_cast<uv_handle_t *>(&timer), afterClose);
+}
+
+static void onReadable(uv_poll_t *handle, int status, int);
+
+static void onPauseEnd(uv_timer_t *handle) {
+  uv_poll_start(&static_cast<DevFuse *>(handle->data)->poll, UV_READABLE, onReadable);
 }
 
 // A broken device stops the poll handle; it goes on until TypeScript has read why.
 static void onReadable(uv_poll_t *handle, int status, int) {
   auto *device = static_cast<DevFuse *>(handle->data);
   device->call();
-  if (status < 0 && !device->isClosing) uv_poll_start(handle, UV_READABLE, onReadable);
+  if (device->isClosing) return;
+  if (status < 0) uv_poll_start(handle, UV_READABLE, onReadable);
+  else if (device->pauseMs > 0 && uv_timer_start(&device->timer, onPauseEnd, device->pauseMs, 0) == 0) uv_poll_stop(handle);
 }
 
 static void onCompletion(uv_async_t *handle) { static_cast<DevFuse *>(handle->data)->call(); }
 
 static void onEnvironmentEnd(napi_async_cleanup_hook_handle, void *data) { static_cast<DevFuse *>(data)->close(); }
 
-/** Opens both handles. Returns 0 or -errno; on failure the caller closes what is open. */
+/** Opens all handles. Returns 0 or -errno; on failure the caller closes what is open. */
 static int64_t openHandles(DevFuse *device, uv_loop_t *loop) {
   int result = uv_async_init(loop, &device->async, onCompletion);
   if (result != 0) return result;
   device->async.data = device;
+  device->openHandles++;
+  uv_timer_init(loop, &device->timer);
+  device->timer.data = device;
   device->openHandles++;
   result = uv_poll_init(loop, &device->poll, device->port->fd());
   if (result != 0) return result;
@@ -160,7 +174,8 @@ static void abandon(DevFuse *device) {
   if (device->callback) napi_delete_reference(device->env, device->callback);
   int opened = device->openHandles;
   if (opened == 0) delete device;
-  if (opened > 1) uv_close(reinterpret_cast<uv_handle_t *>(&device->poll), afterClose);
+  if (opened > 2) uv_close(reinterpret_cast<uv_handle_t *>(&device->poll), afterClose);
+  if (opened > 0) uv_close(reinterpret_cast<uv_handle_t *>(&device->timer), afterClose);
   if (opened > 0) uv_close(reinterpret_cast<uv_handle_t *>(&device->async), afterClose);
 }
 
@@ -207,6 +222,12 @@ int64_t devFuseStop() {
   return 0;
 }
 
+int64_t devFusePause(uint32_t ms) {
+  if (!tls.device) return -ENODEV;
+  tls.device->pauseMs = ms;
+  return 0;
+}
+
 /** Makes a request of `length` bytes at IN the current one. False when it is none. */
 static bool accept(DevFuse *device, size_t length) {
   fuse_in_header header{};
@@ -242,7 +263,8 @@ int64_t devFuseNext() {
 int64_t reply(int32_t result) {
   if (!tls.current.isHere) return 0;
   tls.current.isHere = false;
-  if (result == PARKED || result == NO_REPLY) return 0;
+  if (result == PARKED) return 0;
+  if (result == NO_REPLY) return tls.current.port->dismiss(tls.current);
   return tls.current.port->answer(tls.current, result);
 }
 

@@ -9,6 +9,7 @@
 __thread ThreadState tls;
 
 static void detach(void *) {
+  uringStop();
   if (tls.worker) {
     dropParkedOf(tls.worker->get());
     (*tls.worker)->end();

@@ -16,6 +16,8 @@ public:
   virtual int64_t send(uint64_t unique, uint64_t token, int error, const void *body, size_t length) = 0;
   /** Answers the current request of this thread, whose body of `result` bytes is in place. */
   virtual int64_t answer(const Current &current, int64_t result) = 0;
+  /** Ends the current request when the kernel waits for no answer. */
+  virtual int64_t dismiss(const Current &) { return 0; }
   /** A request is at IN again: tells TypeScript in CTL where its reply and its data are. */
   virtual void describe(const Current &current) = 0;
 };

@@ -14,6 +14,7 @@
 class ReplyPort;
 class Worker;
 struct DevFuse;
+struct Uring;
 
 /** The request that TypeScript is working on. `isHere` goes when it is answered or handed over. */
 struct Current {
@@ -47,6 +48,7 @@ struct ThreadState {
   Creds creds;
   std::shared_ptr<Worker> *worker; // made by attach()
   DevFuse *device;
+  Uring *uring;
   std::string *message;
   napi_ref arenaRef;
   napi_ref namesRef;

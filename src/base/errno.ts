@@ -39,6 +39,7 @@ export const EPROTO = 71
 export const EOVERFLOW = 75
 export const EOPNOTSUPP = 95
 export const ENOTCONN = 107
+export const ESHUTDOWN = 108
 export const ESTALE = 116
 export const EDQUOT = 122
 
@@ -81,6 +82,7 @@ const names = new Map<number, [code: string, reason: string]>([
   [EOVERFLOW, ['EOVERFLOW', 'value too large']],
   [EOPNOTSUPP, ['EOPNOTSUPP', 'operation not supported']],
   [ENOTCONN, ['ENOTCONN', 'transport endpoint is not connected']],
+  [ESHUTDOWN, ['ESHUTDOWN', 'transport endpoint was shut down']],
   [ESTALE, ['ESTALE', 'stale file handle']],
   [EDQUOT, ['EDQUOT', 'disk quota exceeded']],
 ])

@@ -10,6 +10,8 @@ import { hasFlag } from './negotiate.js'
 export const AGREED_STATE = 0 // 0 nothing yet, 1 agreed, 2 refused
 export const AGREED_IS_NO_OPEN = 1
 export const AGREED_HAS_SETXATTR_EXT = 2
+/** For workers that wait for INIT to start their rings: 0 wait, 1 begin, 2 there will be none. */
+export const RINGS_STATE = 3
 const HEADER_WORDS = 16
 
 /** Opcodes from here on count as opcode 0, "unknown". */

@@ -5,8 +5,6 @@
 // (all data in the upper) is done when umount returns; the end of this process only tidies up.
 
 import { stat } from 'node:fs'
-import { createRequire } from 'node:module'
-import type { Worker } from 'node:worker_threads'
 import { errnoReason } from '../base/errno.js'
 import type { Agreement } from '../fuse/negotiate.js'
 import { createSessionShared } from '../fuse/session-shared.js'
@@ -25,20 +23,25 @@ import type { MountOptions } from './options.js'
 import { encodePath } from './path-bytes.js'
 import { realDirectory } from './real-path.js'
 import { type MountRecord, removeRecord, runtimeDir, writeRecord } from './runtime-dir.js'
+import { type Crew, RingCrew, startClones, threads } from './threads.js'
+import { chooseTransport, type TransportChoice } from './transports.js'
 import { unionConfig } from './union-config.js'
 import { VERSION } from './version.js'
 import { markVolatile, refuseAfterCrash } from './volatile-mark.js'
 
 /** Transports that can be asked for. */
-const TRANSPORTS: readonly string[] = ['auto', 'dev-fuse']
+const TRANSPORTS: readonly string[] = ['auto', 'dev-fuse', 'io-uring']
 /** How long a mount that is still in use after SIGTERM is served on. */
 const LINGER_MS = 5000
-/** How long the end of the other workers is awaited. */
-const THREADS_MS = 1000
+/** With rings the device brings FORGETs only: they are taken together, this long apart. */
+const FORGET_PAUSE_MS = 5
 
 export type LiveMount = {
   readonly record: MountRecord
   readonly agreement: Agreement
+  readonly transport: 'dev-fuse' | 'io-uring'
+  /** Threads that answer requests. */
+  readonly workers: number
   /** The session's counters, and the union's tables. */
   readonly shared: SharedArrayBuffer
   readonly state: UnionState
@@ -88,7 +91,8 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   const layers = openLayers(options, target)
   undo.add(() => layers.close())
   prepareVolatile(options, layers, undo)
-  const workers = Math.max(1, options.workers)
+  const choice = chooseTransport(options)
+  if (choice.transport === 'dev-fuse' && choice.warning !== undefined) log(choice.warning)
 
   const mounted = mountDevice(target, options, !layers.isWritable, given)
   // The device is closed first: then unmounting can't wait for answers that nobody gives.
@@ -96,8 +100,12 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   undo.add(() => native.close(mounted.fd))
   if (mounted.device !== '') layers.claim?.settle(mounted.device)
 
-  const plan = makePlan(options, layers, mounted, workers, maxFds)
+  const plan = makePlan(options, layers, mounted, choice, maxFds)
+  const rings = choice.transport === 'io-uring' ? new RingCrew(plan, choice.rings, log) : undefined
+  if (rings !== undefined) undo.add(() => void rings.end())
   const { transport, agreement } = await startFirst(plan, log)
+  const hasRings = await rings?.begin(agreement.isOverIoUring, () => transport.stop())
+  if (hasRings) native.devFusePause(FORGET_PAUSE_MS)
   const device = await firstLook(target)
   if (device !== mounted.device) layers.claim?.settle(device)
 
@@ -108,15 +116,17 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   } catch (error) {
     log(`no record in ${runtimeDir()}: ${(error as Error).message}`)
   }
-  const others = startOthers(plan, workers, undo, log)
+  const others: Crew = hasRings ? rings! : startClones(plan, Math.max(1, options.workers), log)
   const whenEnded = transport.whenEnded.then(async (end) => {
-    await Promise.race([Promise.all(others.map(endOfThread)), delay(THREADS_MS)])
+    await others.end()
     undo.run()
     return end
   })
   return {
     record,
     agreement,
+    transport: hasRings ? 'io-uring' : 'dev-fuse',
+    workers: hasRings ? others.size : others.size + 1,
     shared: plan.shared,
     state: plan.state,
     whenEnded,
@@ -134,9 +144,12 @@ function makePlan(
   options: MountOptions,
   layers: Layers,
   mounted: MountedDevice,
-  workers: number,
+  choice: TransportChoice,
   maxFds: number,
 ): WorkerPlan {
+  // Worker 0 has the device, also where the others have rings.
+  const workers =
+    choice.transport === 'io-uring' ? 1 + Math.max(choice.rings.length, options.workers) : choice.workers
   const config = unionConfig(options, layers, mounted.fd, workers, maxFds)
   return {
     state: createUnionState(config),
@@ -147,6 +160,7 @@ function makePlan(
     hasAcl: options.acl,
     timeoutMs: options.timeout * 1000,
     isTraced: options.debug,
+    transport: choice.transport,
   }
 }
 
@@ -209,43 +223,6 @@ const LAYER_OPTIONS = { lower: true, upper: true, work: true, foreground: true }
 /** Returns a path made absolute, with its `..` and symbolic links as they are. */
 function resolvePath(path: string): string {
   return path.startsWith('/') ? path : `${process.cwd()}/${path}`
-}
-
-/** Returns a constructor that only mounts with several workers, or SIGTERM, need: it costs time at start. */
-function threads(): typeof import('node:worker_threads') {
-  return createRequire(import.meta.url)('node:worker_threads') as typeof import('node:worker_threads')
-}
-
-function startOthers(plan: WorkerPlan, workers: number, undo: Undo, log: Log): Worker[] {
-  const others: Worker[] = []
-  for (let worker = 1; worker < workers; worker++) {
-    const device = native.cloneDevice(plan.device)
-    if (device < 0) {
-      log(`worker ${worker}: ${errnoReason(device)}; going on with ${worker}`)
-      break
-    }
-    undo.add(() => native.close(device))
-    const workerData: WorkerPlan = { ...plan, worker, device }
-    const thread = new (threads().Worker)(new URL('./worker.js', import.meta.url), { workerData })
-    thread.on('message', (message: { log?: string }) => {
-      if (message.log !== undefined) log(message.log)
-    })
-    thread.on('error', (error) => log(`worker ${worker}: ${error.stack}`))
-    others.push(thread)
-  }
-  return others
-}
-
-function endOfThread(thread: Worker): Promise<void> {
-  return new Promise((resolve) => {
-    if (thread.threadId === -1) return resolve()
-    thread.on('exit', () => resolve())
-    thread.postMessage('stop')
-  })
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }
 
 /** Takes the mount off; when somebody still uses it, serves on for a while and then ends all the same. */

@@ -2,6 +2,7 @@
 // thread is worker 0; worker.ts runs the same for the others. The one place that knows how those are made.
 
 import { DevFuseTransport } from '../fuse/dev-fuse.js'
+import { IoUringTransport, ringBytes } from '../fuse/io-uring.js'
 import type { Agreement, DataMode } from '../fuse/negotiate.js'
 import { Session } from '../fuse/session.js'
 import type { Transport } from '../fuse/transport.js'
@@ -9,6 +10,7 @@ import { native } from '../sys/native.js'
 import type { UnionState } from '../union/state.js'
 import { UnionFileSystem } from '../union/union-fs.js'
 import { createArena } from '../vfs/arena.js'
+import type { RingShare } from './transports.js'
 
 /** What a worker is made from; plain data, so that it can be handed to a thread. */
 export type WorkerPlan = {
@@ -22,6 +24,10 @@ export type WorkerPlan = {
   readonly hasAcl: boolean
   readonly timeoutMs: number
   readonly isTraced: boolean
+  /** What to agree on at INIT. */
+  readonly transport: 'dev-fuse' | 'io-uring'
+  /** For a worker on a ring; `event`: its own, from native.uringEvent(). */
+  readonly ring?: RingShare & { readonly event: number }
 }
 
 export type WorkerHooks = {
@@ -32,14 +38,15 @@ export type WorkerHooks = {
 /** Starts a worker on this thread; it serves from the thread's event loop. Throws when it can't. */
 export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
   native.setThreadName(`mica/${plan.worker}`)
-  const arena = createArena()
+  const { ring } = plan
+  const arena = createArena(ring === undefined ? 0 : ringBytes(ring.queues))
   const fs = new UnionFileSystem(plan.state, arena)
   const session = new Session({
     arena,
     fs,
     shared: plan.shared,
     worker: plan.worker,
-    negotiate: { data: plan.data, hasAcl: plan.hasAcl, transport: 'dev-fuse', maxStackDepth: 1 },
+    negotiate: { data: plan.data, hasAcl: plan.hasAcl, transport: plan.transport, maxStackDepth: 1 },
     entryTimeoutMs: plan.timeoutMs,
     attrTimeoutMs: plan.timeoutMs,
     negativeTimeoutMs: plan.timeoutMs,
@@ -47,7 +54,10 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
     ...(hooks.onInit === undefined ? {} : { onInit: hooks.onInit }),
     ...(plan.isTraced ? { trace: hooks.log } : {}),
   })
-  const transport = new DevFuseTransport(plan.device, arena)
+  const transport =
+    ring === undefined
+      ? new DevFuseTransport(plan.device, arena)
+      : new IoUringTransport(plan.device, ring.event, ring.queues, arena)
   transport.start(session)
   return transport
 }

@@ -245,7 +245,7 @@ export const OPTION_ROWS = [
     default: 'auto',
     group: 'Speed',
     value: 'NAME',
-    help: 'How requests reach this program.',
+    help: 'How requests reach this program: by rings on each CPU, or the device. auto: rings for root, where they are switched on (mica setup).',
   },
   {
     name: 'workers',
@@ -256,7 +256,7 @@ export const OPTION_ROWS = [
     max: 256,
     group: 'Speed',
     value: 'N',
-    help: 'How many threads answer requests; 0 lets the transport choose.',
+    help: 'How many threads answer requests; 0: one for each CPU up to 16 with io-uring, else one.',
   },
   {
     name: 'maxNodes',

@@ -1,9 +1,44 @@
-// The thread of workers 1, 2, …: serves until the mount ends. Started by daemon.ts with a WorkerPlan.
+// The thread of workers 1, 2, …: serves until the mount ends. Started by threads.ts with a WorkerPlan.
 
 import { parentPort, workerData } from 'node:worker_threads'
+import { EIO } from '../base/errno.js'
+import { RINGS_STATE, sharedHeader } from '../fuse/session-shared.js'
+import type { Transport } from '../fuse/transport.js'
+import { native } from '../sys/native.js'
 import { startWorker, type WorkerPlan } from './engine.js'
+import type { ThreadMessage } from './threads.js'
 
 const port = parentPort!
-const transport = startWorker(workerData as WorkerPlan, { log: (line) => port.postMessage({ log: line }) })
-port.on('message', () => transport.stop())
-void transport.whenEnded.then(() => port.close())
+const plan = workerData as WorkerPlan
+const post = (message: ThreadMessage): void => port.postMessage(message)
+
+function start(): Transport {
+  return startWorker(plan, { log: (line) => post({ log: line }) })
+}
+
+/** The kernel takes rings only after INIT, which comes to the main thread. Returns undefined when there is to be none. */
+function startRing(cpu: number): Transport | undefined {
+  const header = sharedHeader(plan.shared)
+  Atomics.wait(header, RINGS_STATE, 0)
+  if (Atomics.load(header, RINGS_STATE) !== 1) return undefined
+  // Where the kernel hands a request over, its caller has just gone to sleep. Elsewhere it works as well.
+  if (cpu >= 0) native.pinToCpu(cpu)
+  try {
+    const transport = start()
+    post({ ring: 0 })
+    return transport
+  } catch (error) {
+    post({ ring: Number((error as { errno?: number }).errno ?? -EIO) })
+    return undefined
+  }
+}
+
+const transport = plan.ring === undefined ? start() : startRing(plan.ring.cpu)
+if (transport === undefined) port.close()
+else {
+  port.on('message', () => transport.stop())
+  void transport.whenEnded.then(({ reason }) => {
+    if (reason !== 'failed') post({ hasEnded: true })
+    port.close()
+  })
+}

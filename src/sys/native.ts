@@ -208,6 +208,8 @@ export interface Native {
   devFuseStart(device: number, onReady: () => void): number
   /** Ends the transport; requests that are parked on this worker are answered with EIO. */
   devFuseStop(): number
+  /** Looks at the device once in `ms` at most, so that FORGETs come in numbers; 0: always. */
+  devFusePause(ms: number): number
   /**
    * Reads the next request to IN and fills CTL. Returns its length, -EAGAIN, or -ENODEV at the end
    * (the transport has stopped by then), -EBUSY when the request before is not ended. At least the
@@ -229,6 +231,40 @@ export interface Native {
   notify(device: number, code: number, body: number, length: number): number
   /** notify() from a thread of its own, in order. Returns 0; nobody learns the kernel's answer. */
   notifyLater(device: number, code: number, body: number, length: number): number
+
+  // -- the io_uring transport: see fuse/io-uring.ts ------------------------------------------
+  /** 0 when this process can make a ring such as uringStart() needs; else -errno. */
+  uringProbe(): number
+  /** An eventfd(2), by which a worker in uringNext() is woken. */
+  uringEvent(): number
+  /** Makes the worker that waits on this event end: its uringNext() returns -ESHUTDOWN. */
+  uringSignal(event: number): number
+  /**
+   * Makes this thread's ring and gives its entries to the kernel. `queues`: offset of `count` pairs
+   * of words: the number of a queue, and how many entries it gets. Payload buffers of
+   * `payloadBytes` (whole pages; at least the largest READ or WRITE) each lie in the arena from
+   * `place` on, with one page to spare. Needs: INIT was answered. -errno when one of the queues got no entry.
+   */
+  uringStart(
+    device: number,
+    event: number,
+    place: number,
+    payloadBytes: number,
+    queues: number,
+    count: number,
+  ): number
+  /** Ends the transport; requests in our hands are answered with EIO. */
+  uringStop(): number
+  /**
+   * Waits. Returns the length of a request at IN, 0 when completions wait (take them all), -EAGAIN
+   * when nothing came for a second (once; then it waits for good), -ENODEV at the end of the
+   * mount, -ESHUTDOWN after uringSignal(), or another error of the ring.
+   */
+  uringNext(): number
+  /** Ends the current request as reply() does, and the same as uringNext(). One system call. */
+  uringReplyAndNext(result: number): number
+  /** Has the kernel give up rings that it waits for after INIT: requests come by the device. */
+  uringRefuse(device: number): number
 
   // -- mounting (cold path; strings allowed) -------------------------------------------------
   /** open("/dev/fuse", O_RDWR|O_CLOEXEC). */

@@ -7,6 +7,7 @@
 //   IN       1 MiB+16 K the request: fuse_in_header, the operation's struct, names, data
 //   OUT      1 MiB+4 K  the reply's body (native keeps 16 bytes for fuse_out_header before it)
 //   SCRATCH  320 KiB    results of system calls on the way to a reply: see `SCRATCH_*`
+//   RINGS    as asked   payloads of an io_uring's entries: WRITE's data and replies, in place
 
 export const CTL = 0
 /** Word indices in CTL, written by the transport for each request. */
@@ -31,6 +32,8 @@ export const SCRATCH_DIRENTS = SCRATCH_LIST + 65536 + 256 // raw getdents64 reco
 export const SCRATCH_DIRENTS_CAPACITY = 131072
 export const SCRATCH_NOTIFY = SCRATCH_DIRENTS + SCRATCH_DIRENTS_CAPACITY + 4096 // body of one notification
 export const ARENA_BYTES = SCRATCH_NOTIFY + 512
+/** Behind everything else, with whole pages between. */
+export const RINGS = (ARENA_BYTES + 8191) & ~4095
 
 /**
  * A Stat: what statAt() writes. The first 88 bytes are laid out exactly as `struct fuse_attr`,
@@ -67,8 +70,9 @@ export type Arena = {
   readonly i32: Int32Array
 }
 
-export function createArena(): Arena {
-  const buffer = new ArrayBuffer(ARENA_BYTES)
+/** Returns a new arena, with `ringBytes` at RINGS. Memory is taken when it is touched. */
+export function createArena(ringBytes = 0): Arena {
+  const buffer = new ArrayBuffer(ringBytes === 0 ? ARENA_BYTES : RINGS + ringBytes)
   return {
     bytes: new Uint8Array(buffer),
     u32: new Uint32Array(buffer),

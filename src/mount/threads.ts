@@ -1,0 +1,204 @@
+// The threads of a mount's workers beside the main one: on clones of the device, or on rings. The main
+// thread starts them, passes on what they log, and sees them off.
+
+import { createRequire } from 'node:module'
+import type { Worker } from 'node:worker_threads'
+import { errnoReason } from '../base/errno.js'
+import { RINGS_STATE, sharedHeader } from '../fuse/session-shared.js'
+import { native } from '../sys/native.js'
+import type { WorkerPlan } from './engine.js'
+import type { Log } from './log.js'
+import type { RingShare } from './transports.js'
+
+/** How long the end of threads is awaited. */
+const END_MS = 1000
+/** How long rings may take to begin. */
+const BEGIN_MS = 10_000
+/** Threads that are replaced before the mount is given up. */
+const REPLACED_MAX = 3
+const BEGIN = 1
+const GIVE_UP = 2
+
+/** What a worker's thread tells the main thread. */
+export type ThreadMessage = {
+  readonly log?: string
+  /** A ring serves (0), or why it does not (-errno). */
+  readonly ring?: number
+  /** The transport has ended in order. */
+  readonly hasEnded?: true
+}
+
+/** Returns a constructor that not every mount needs: it costs time at start. */
+export function threads(): typeof import('node:worker_threads') {
+  return createRequire(import.meta.url)('node:worker_threads') as typeof import('node:worker_threads')
+}
+
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}
+
+function startThread(plan: WorkerPlan, log: Log, onMessage: (message: ThreadMessage) => void): Worker {
+  const thread = new (threads().Worker)(new URL('./worker.js', import.meta.url), { workerData: plan })
+  thread.on('message', (message: ThreadMessage) => {
+    if (message.log !== undefined) log(message.log)
+    onMessage(message)
+  })
+  thread.on('error', (error) => log(`worker ${plan.worker}: ${error.stack ?? error.message}`))
+  return thread
+}
+
+function exitOf(thread: Worker): Promise<void> {
+  return new Promise((resolve) => {
+    if (thread.threadId === -1) resolve()
+    else thread.once('exit', () => resolve())
+  })
+}
+
+/** The other workers of a mount. */
+export type Crew = {
+  /** How many they are. */
+  readonly size: number
+  /** Asks them to end; resolves when they have, or take too long. */
+  end(): Promise<void>
+}
+
+/** Starts workers 1, 2, … on clones of the device. */
+export function startClones(plan: WorkerPlan, workers: number, log: Log): Crew {
+  const started: Worker[] = []
+  const devices: number[] = []
+  for (let worker = 1; worker < workers; worker++) {
+    const device = native.cloneDevice(plan.device)
+    if (device < 0) {
+      log(`worker ${worker}: ${errnoReason(device)}; going on with ${worker}`)
+      break
+    }
+    devices.push(device)
+    started.push(startThread({ ...plan, worker, device }, log, () => {}))
+  }
+  return {
+    size: started.length,
+    async end() {
+      for (const thread of started) thread.postMessage('stop')
+      await Promise.race([Promise.all(started.map(exitOf)), delay(END_MS)])
+      for (const device of devices) native.close(device)
+    },
+  }
+}
+
+/** The workers on rings, one thread for each share; the main thread keeps the device. */
+export class RingCrew implements Crew {
+  readonly #plan: WorkerPlan
+  readonly #rings: readonly RingShare[]
+  readonly #log: Log
+  readonly #header: Int32Array
+  readonly #events: number[] = []
+  readonly #threads: Worker[] = []
+  readonly #results: (number | undefined)[] = []
+  #onResult = (): void => {}
+  #onLost = (): void => {}
+  #replaced = 0
+  #isLive = false
+  #isEnding = false
+  readonly #onExit = (): void => this.#signal()
+
+  /** Starts the threads; they wait for begin(). Needs: `plan` is worker 0's. */
+  constructor(plan: WorkerPlan, rings: readonly RingShare[], log: Log) {
+    this.#plan = plan
+    this.#rings = rings
+    this.#log = log
+    this.#header = sharedHeader(plan.shared)
+    // A thread that waits in the kernel would keep the process from ending.
+    process.once('exit', this.#onExit)
+    rings.forEach((_, i) => {
+      this.#events[i] = native.uringEvent()
+      this.#start(i)
+    })
+  }
+
+  get size(): number {
+    return this.#rings.length
+  }
+
+  /**
+   * INIT was answered: lets the rings begin when it was agreed on them. Resolves with whether they serve;
+   * if not, the threads are gone and the kernel sends everything to the device. `onLost` is called
+   * when threads end again and again while the mount lives.
+   */
+  async begin(isAgreed: boolean, onLost: () => void): Promise<boolean> {
+    this.#onLost = onLost
+    if (!isAgreed) {
+      this.#log('the kernel does not offer io_uring; requests come through /dev/fuse')
+      await this.end()
+      return false
+    }
+    this.#setState(BEGIN)
+    const all = new Promise<void>((resolve) => {
+      this.#onResult = () => {
+        if (this.#results.some((result) => result! < 0)) resolve()
+        if (this.#rings.every((_, i) => this.#results[i] === 0)) resolve()
+      }
+      this.#onResult()
+    })
+    await Promise.race([all, delay(BEGIN_MS)])
+    const failed = this.#rings.map((_, i) => this.#results[i] ?? -1).find((result) => result !== 0)
+    if (failed === undefined) {
+      this.#isLive = true
+      return true
+    }
+    const refused = native.uringRefuse(this.#plan.device)
+    this.#log(
+      `io_uring: ${errnoReason(failed)}; requests come through /dev/fuse${refused < 0 ? ` (${errnoReason(refused)})` : ''}`,
+    )
+    await this.end()
+    return false
+  }
+
+  async end(): Promise<void> {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#signal()
+    await Promise.race([Promise.all(this.#threads.map(exitOf)), delay(END_MS)])
+    process.removeListener('exit', this.#onExit)
+    for (const event of this.#events) native.close(event)
+  }
+
+  #signal(): void {
+    this.#setState(GIVE_UP)
+    for (const event of this.#events) native.uringSignal(event)
+  }
+
+  #setState(state: number): void {
+    Atomics.store(this.#header, RINGS_STATE, state)
+    Atomics.notify(this.#header, RINGS_STATE)
+  }
+
+  #start(i: number): void {
+    const ring = { ...this.#rings[i]!, event: this.#events[i]! }
+    let hasEnded = false
+    const thread = startThread({ ...this.#plan, worker: i + 1, ring }, this.#log, (message) => {
+      if (message.hasEnded) hasEnded = true
+      if (message.ring !== undefined) this.#settle(i, message.ring)
+    })
+    thread.on('exit', () => {
+      this.#settle(i, -1)
+      if (this.#isLive && !this.#isEnding && !hasEnded) this.#replace(i)
+    })
+    this.#threads[i] = thread
+  }
+
+  #settle(i: number, result: number): void {
+    this.#results[i] ??= result
+    this.#onResult()
+  }
+
+  /** Its queues would be served by nobody, and their callers wait for ever. */
+  #replace(i: number): void {
+    if (++this.#replaced > REPLACED_MAX) {
+      this.#log('workers end again and again: giving up')
+      this.#onLost()
+      return
+    }
+    this.#log(`worker ${i + 1} has ended; starting another`)
+    this.#start(i)
+  }
+}
