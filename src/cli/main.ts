@@ -8,10 +8,11 @@ import { chrootCommand } from './chroot.js'
 import { CommandError } from './command-error.js'
 import { lsCommand } from './ls.js'
 import { mountCommand, runMount } from './mount.js'
+import { setupCommand } from './setup.js'
 import { statsCommand } from './stats.js'
 import { umountCommand } from './umount.js'
 
-const COMMANDS = [mountCommand, umountCommand, lsCommand, chrootCommand, statsCommand]
+const COMMANDS = [mountCommand, umountCommand, lsCommand, chrootCommand, statsCommand, setupCommand]
 
 async function main(args: readonly string[]): Promise<void> {
   // Its options are not commander's to understand.
