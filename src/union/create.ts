@@ -23,7 +23,7 @@ import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, hashName } from './dentry-table.js'
 import { addLinked, at, F_DEAD, F_NAMELESS, N_INFO, N_LOOKUPS, N_PIN, N_SEQ } from './inode-table.js'
 import { found, isDotWhiteout } from './lookup.js'
-import { hasNoPassthrough, openReal } from './open-file.js'
+import { openReal } from './open-file.js'
 import { directoryChanged } from './readdir.js'
 import { LINK_NAME, STAGED_NAME } from './scratch.js'
 import { type Union, YES_AT } from './union.js'
@@ -240,7 +240,7 @@ export function makeSymlink(
 
 /** See open-file.ts: files with suid bits are written through us. */
 function isPassable(u: Union, mode: number): boolean {
-  return u.config.dataMode === 'passthrough' && !hasNoPassthrough && (mode & 0o6000) === 0
+  return u.config.dataMode === 'passthrough' && !u.hasNoPassthrough && (mode & 0o6000) === 0
 }
 
 /** FUSE_CREATE: makes a regular file and opens it. */

@@ -21,9 +21,6 @@ const O_DIRECTORY = 0o200000
 const O_PATH = 0o10000000
 const LINK_STAT = SCRATCH_STAT + 384
 
-/** Link groups of the layers scanned so far: ino (as a decimal pair) to the paths in the layer. */
-const groups = new Map<number, Map<string, Buffer[]>>()
-
 /**
  * Links the finished copy `temp` to every other visible name of the lower file that `node` is. The
  * caller renames it to `own` in the directory node `ownParent`. Returns 0 or -errno.
@@ -164,7 +161,7 @@ function split(path: Buffer): Buffer[] {
 
 /** Returns the link groups of a layer, scanning it the first time. */
 function linkGroups(u: Union, layer: number): Map<string, Buffer[]> {
-  let result = groups.get(layer)
+  let result = u.linkGroups.get(layer)
   if (result !== undefined) return result
   const root = u.config.layers[layer]!.fd
   const counts = new Map<string, number>()
@@ -175,7 +172,7 @@ function linkGroups(u: Union, layer: number): Map<string, Buffer[]> {
     const known = result
     scan(u, root, Buffer.alloc(0), (key, path) => known.get(key)?.push(path()))
   }
-  groups.set(layer, result)
+  u.linkGroups.set(layer, result)
   return result
 }
 

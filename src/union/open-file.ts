@@ -94,7 +94,7 @@ export function openFile(u: Union, node: number, flags: number, openFlags: numbe
  * must not be written without one.
  */
 function mayPass(u: Union, fd: number, isLower: boolean): boolean {
-  if (u.config.dataMode !== 'passthrough' || hasNoPassthrough) return false
+  if (u.config.dataMode !== 'passthrough' || u.hasNoPassthrough) return false
   if (u.sys.statAt(fd, 0, SCRATCH_STAT) < 0) return false
   const w = SCRATCH_STAT >> 2
   if (!isLower) return (u.u32[w + STAT_MODE]! & 0o6000) === 0
@@ -167,7 +167,7 @@ export function openReal(u: Union, node: number, fd: number, isLower: boolean, i
       break
     }
     // Not on this file system, or not permitted to this process at all: the page cache does it.
-    if (id === -EPERM) hasNoPassthrough = true
+    if (id === -EPERM) u.hasNoPassthrough = true
     t.unlock()
     return openReal(u, node, fd, isLower, false)
   }
@@ -178,13 +178,10 @@ export function openReal(u: Union, node: number, fd: number, isLower: boolean, i
   u.opened.handle = fd
   u.opened.backingId = backing > 0 ? backing - 1 : 0
   // Pages may be kept unless passthrough writes went past them.
-  const keep = isLower || config.dataMode !== 'passthrough' || hasNoPassthrough ? FOPEN_KEEP_CACHE : 0
+  const keep = isLower || config.dataMode !== 'passthrough' || u.hasNoPassthrough ? FOPEN_KEEP_CACHE : 0
   u.opened.flags = FOPEN_NOFLUSH | (backing > 0 ? FOPEN_PASSTHROUGH : keep)
   return 0
 }
-
-/** Set in this thread when a backing id was refused. */
-export let hasNoPassthrough = false
 
 /** RELEASE: closes a handle. */
 export function closeFile(u: Union, fd: number): number {

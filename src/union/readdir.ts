@@ -60,7 +60,7 @@ import {
   isAged,
   N_SNAPSHOT,
   releaseSnapshot,
-  SnapshotWriter,
+  type SnapshotWriter,
 } from './snapshot.js'
 import { DENTRY_WORDS, DIR_HANDLE_WORDS, H_DIR_CURSOR, H_DIR_FREE, ROOT } from './state.js'
 import type { Union } from './union.js'
@@ -74,9 +74,6 @@ const DIRENT_HEAD = 24
 const DH_NODE = 0
 const DH_SNAPSHOT = 1
 const DH_NEXT = 2
-
-let writer: SnapshotWriter | undefined
-let lowerWriter: SnapshotWriter | undefined
 
 /** Makes a directory handle; the list is read with the first READDIR. */
 export function openDirectory(u: Union, node: number): number {
@@ -161,7 +158,7 @@ const ino = new Int32Array(2)
 
 /** Reads and merges the reals of a directory. Returns the snapshot's first block or -errno. */
 export function buildSnapshot(u: Union, node: number): number {
-  writer ??= new SnapshotWriter(u.t)
+  const { writer } = u
   if (!writer.begin()) return -ENOMEM
   addDots(u, writer, node)
   const t = u.t
@@ -176,7 +173,7 @@ export function buildSnapshot(u: Union, node: number): number {
 
 /** The same for the lowers alone, without `.` and `..`. Sets `count.entries`. */
 export function buildLowerSnapshot(u: Union, node: number, count: { entries: number }): number {
-  lowerWriter ??= new SnapshotWriter(u.t)
+  const { lowerWriter } = u
   if (!lowerWriter.begin()) return -ENOMEM
   const t = u.t
   t.lock()
@@ -524,11 +521,6 @@ function enterFound(u: Union, parent: number, name: number, length: number, entr
 /** Under the lock: the names in a directory changed. */
 export function directoryChanged(u: Union, node: number): void {
   dropSnapshot(u.t, node)
-}
-
-/** Entries, hidden ones too, of the directory that was merged last in this thread. */
-export function lastCount(): number {
-  return writer?.count ?? 0
 }
 
 /** Tells (1) whether a directory shows no entry, 0 when it does, or -errno. */

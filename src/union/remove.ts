@@ -7,7 +7,7 @@ import { beginChange, endChange, hasLower, nodeOf, unname } from './change.js'
 import { upperDir } from './copy-up.js'
 import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER } from './inode-table.js'
-import { directoryChanged, isEmpty, lastCount } from './readdir.js'
+import { directoryChanged, isEmpty } from './readdir.js'
 import type { Union } from './union.js'
 import { hide, replaceByWhiteout } from './whiteout.js'
 import { tempName } from './workdir.js'
@@ -159,7 +159,7 @@ export function discard(u: Union, temp: number): void {
   const { sys } = u
   const { workFd } = u.config
   if (sys.unlinkAt(workFd, temp, AT_REMOVEDIR) === 0) return
-  if (lastCount() > MANY) {
+  if (u.writer.count > MANY) {
     sys.removeTreeLater(workFd, temp)
     return
   }
