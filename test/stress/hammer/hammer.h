@@ -1,4 +1,4 @@
-// Several processes in one directory of a union, each checking its own names against an exact
+// Several processes in one directory of a union (and one directory each), each checking its own names against an exact
 // model after every call, and all of them racing for a few common names.
 #pragma once
 #include <cstdint>
@@ -27,10 +27,15 @@ struct Random {
 
 std::string content(uint64_t seed, size_t length);
 std::string ownName(int process, int index);
+std::string ownDirectory(int process);
 std::string commonName(int index);
 /** What the lower holds at first: every other name of each process, and every other common one. */
 Names initialNames(int process);
 std::string errnoName(int err);
+
+bool prepareLookups(int dir);
+/** Returns 0 when all answers were right. `mount`: the mount point, for making the kernel forget. */
+int runLookups(int dir, int processes, double seconds, uint64_t seed, const char* mount);
 
 /** One process's work; ends after `seconds` or with the first wrong answer, told on stderr. */
 struct Worker {
@@ -64,5 +69,6 @@ struct Worker {
   void openUnlink();
   void openRename();
   void list();
+  void listFolder(const std::string& folder);
   void common();
 };

@@ -1,5 +1,6 @@
 //   hammer prepare DIR PROCESSES             fills the directory on the lower
 //   hammer run DIR PROCESSES SECONDS SEED STATE   the load; each model is left in STATE.<process>
+//   hammer lookups DIR PROCESSES SECONDS SEED MOUNT   cold lookups, made and forgotten again
 //   hammer verify DIR PROCESSES STATE        the directory holds exactly what the models say
 // Exit status: 0 all answers were right · 1 a wrong one, told on stderr · 2 wrong use.
 #include <dirent.h>
@@ -7,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <fstream>
@@ -27,12 +29,21 @@ std::string content(uint64_t seed, size_t length) {
   return out;
 }
 
-/** 4 to 60 bytes, so that names fall into all size classes and replies overlap long ones. */
+std::string ownDirectory(int process) {
+  return "own" + std::to_string(process);
+}
+
+/**
+ * 4 to 60 bytes, so that names fall into all size classes and replies overlap long ones. Every other
+ * name is in a directory of the process's own: the kernel's lock of the common one would keep two
+ * workers from ever changing the tables at once.
+ */
 std::string ownName(int process, int index) {
+  std::string folder = index % 2 ? ownDirectory(process) + "/" : "";
   std::string name = std::to_string(process) + "-" + std::to_string(index) + "-";
   size_t length = 4 + static_cast<size_t>(index * 7 % 57);
   if (name.size() > length) length = name.size();
-  return name + std::string(length - name.size(), static_cast<char>('a' + index % 26));
+  return folder + name + std::string(length - name.size(), static_cast<char>('a' + index % 26));
 }
 
 std::string commonName(int index) {
@@ -46,7 +57,8 @@ std::string errnoName(int err) {
 
 Names initialNames(int process) {
   Names out;
-  for (int i = 0; i < OWN_NAMES; i += 2) {
+  for (int i = 0; i < OWN_NAMES; i++) {
+    if (i % 4 > 1) continue;
     auto file = std::make_shared<File>();
     file->seed = static_cast<uint64_t>(process * 1000 + i);
     file->length = static_cast<size_t>(50 + i);
@@ -64,10 +76,11 @@ static bool put(int dir, const std::string& name, const std::string& bytes) {
 
 static int prepare(int dir, int processes) {
   bool ok = true;
+  for (int p = 0; p < processes; p++) ok = mkdirat(dir, ownDirectory(p).c_str(), 0755) == 0 && ok;
   for (int p = 0; p < processes; p++)
     for (auto& [name, file] : initialNames(p)) ok = put(dir, name, content(file->seed, file->length)) && ok;
   for (int i = 0; i < COMMON_NAMES; i += 2) ok = put(dir, commonName(i), content(7, 100)) && ok;
-  return ok ? 0 : 1;
+  return ok && prepareLookups(dir) ? 0 : 1;
 }
 
 static void save(const Worker& worker, const std::string& path) {
@@ -116,15 +129,20 @@ static int verify(int dir, int processes, const std::string& state) {
     Worker worker(dir, p, 1);
     worker.names = load(state + "." + std::to_string(p));
     for (auto& entry : worker.names) allowed.insert(entry.first);
+    allowed.insert(ownDirectory(p));
+    for (int i = 0; i < 8; i++) allowed.insert("many" + std::to_string(i));
     failed |= !worker.checkAll();
   }
-  DIR* stream = fdopendir(dup(dir));
-  while (struct dirent* entry = readdir(stream)) {
-    if (allowed.count(entry->d_name)) continue;
-    fprintf(stderr, "%s should not be there\n", entry->d_name);
-    failed = 1;
+  for (int p = -1; p < processes; p++) {
+    std::string folder = p < 0 ? "" : ownDirectory(p) + "/";
+    DIR* stream = fdopendir(openat(dir, (folder + ".").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    while (struct dirent* entry = readdir(stream)) {
+      if (allowed.count(entry->d_name) || allowed.count(folder + entry->d_name)) continue;
+      fprintf(stderr, "%s%s should not be there\n", folder.c_str(), entry->d_name);
+      failed = 1;
+    }
+    closedir(stream);
   }
-  closedir(stream);
   return failed;
 }
 
@@ -139,6 +157,8 @@ int main(int argc, char** argv) {
   if (verb == "prepare") return prepare(dir, processes);
   if (verb == "run" && argc > 6)
     return run(dir, processes, atof(argv[4]), strtoull(argv[5], nullptr, 10), argv[6]);
+  if (verb == "lookups" && argc > 6)
+    return runLookups(dir, processes, atof(argv[4]), strtoull(argv[5], nullptr, 10), argv[6]);
   if (verb == "verify" && argc > 4) return verify(dir, processes, argv[4]);
   return 2;
 }

@@ -166,18 +166,24 @@ void Worker::openRename() {
 
 /** Names that nobody changed during the scan are listed exactly once: all of this process's are such. */
 void Worker::list() {
-  int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (!expect("open of the directory", ".", fd, 0)) return;
+  listFolder("");
+  listFolder(ownDirectory(process) + "/");
+}
+
+void Worker::listFolder(const std::string& folder) {
+  int fd = openat(dir, (folder + ".").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (!expect("open of the directory", folder, fd, 0)) return;
   DIR* stream = fdopendir(fd);
   std::multiset<std::string> found;
   errno = 0;
-  while (struct dirent* entry = readdir(stream)) found.insert(entry->d_name);
+  while (struct dirent* entry = readdir(stream)) found.insert(folder + entry->d_name);
   calls++;
-  if (errno) wrong("readdir", ".", errnoName(errno));
+  if (errno) wrong("readdir", folder, errnoName(errno));
   closedir(stream);
   for (int i = 0; i < OWN_NAMES; i++) {
     std::string name = ownName(process, i);
-    if (found.count(name) != names.count(name))
+    bool isHere = name.rfind(folder, 0) == 0 && name.find('/', folder.size()) == std::string::npos;
+    if (isHere && found.count(name) != names.count(name))
       wrong("readdir", name, "is listed " + std::to_string(found.count(name)) + " times");
   }
 }
