@@ -364,16 +364,17 @@ function copyRegular(u: Union, node: number, fd: number, ref: number, temp: numb
   const to = sys.createAt(u.config.workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600, -1, -1, 0)
   if (to < 0) return endCopy(u, node, to)
   const bytes = Math.min(size, length)
-  let from = bytes === 0 ? -1 : sys.openAt(fd, ref, O_RDONLY | O_NOATIME)
-  if (from === -EPERM) from = sys.openAt(fd, ref, O_RDONLY)
-  if (bytes === 0 || from < 0) {
+  if (bytes === 0) {
     sys.close(to)
-    if (from < 0 && bytes > 0) {
-      sys.unlinkAt(u.config.workFd, temp, 0)
-      return endCopy(u, node, from)
-    }
     const r = copyAttributes(u, fd, ref, u.config.workFd, temp, w)
     return endCopy(u, node, finish(u, node, r, temp))
+  }
+  let from = sys.openAt(fd, ref, O_RDONLY | O_NOATIME)
+  if (from === -EPERM) from = sys.openAt(fd, ref, O_RDONLY)
+  if (from < 0) {
+    sys.close(to)
+    sys.unlinkAt(u.config.workFd, temp, 0)
+    return endCopy(u, node, from)
   }
   // The request waits for the node, then runs again and finds it in the upper. A small copy that is
   // not synced costs less than handing it over.
