@@ -60,14 +60,19 @@ function linkCopy(u: Union, parent: number, name: Buffer, temp: number): number 
   return 0
 }
 
-/** Before a name of a lower file with links is removed: notes for later mounts that this happened. */
-export function noteRemovedLink(u: Union, node: number): void {
+/**
+ * Before a name of a lower file with links is removed: notes for later mounts that this happened.
+ * Returns 0 or -errno.
+ */
+export function noteRemovedLink(u: Union, node: number): number {
   const { t } = u
   const info = t.nodes[at(node) + N_INFO]!
-  if ((info & F_UPPER) !== 0 || (info & F_LINKED) === 0 || t.header[H_LINKS_REMOVED] !== 0) return
+  if ((info & F_UPPER) !== 0 || (info & F_LINKED) === 0 || t.header[H_LINKS_REMOVED] !== 0) return 0
   const r = u.sys.setXattrAt(u.config.layers[0]!.fd, 0, u.refs.links, YES_AT, 1, 0)
   // Where it can't be kept, link counts are the lower's own again after a remount.
-  if (r === 0 || r === -EPERM || r === -EOPNOTSUPP) t.header[H_LINKS_REMOVED] = 1
+  if (r < 0 && r !== -EPERM && r !== -EOPNOTSUPP) return r
+  t.header[H_LINKS_REMOVED] = 1
+  return 0
 }
 
 /**

@@ -28,8 +28,8 @@ export function removeFile(u: Union, parent: number, name: number, length: numbe
   const isUpper = (u.t.nodes[at(node) + N_INFO]! & F_UPPER) !== 0
   const realDir = isUpper ? dir : dirFd(u, parent, u.t.nodes[at(node) + N_LAYER]!)
   if (realDir < 0) return realDir
-  noteRemovedLink(u, node)
-  let r = beginChange(u, node, 0)
+  let r = noteRemovedLink(u, node)
+  if (r === 0) r = beginChange(u, node, 0)
   if (r !== 0) return r
   // Who has the file open, or just knows it, must reach it when the name is gone.
   const pin = u.sys.openAt(realDir, name, O_PATH)

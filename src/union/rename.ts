@@ -67,36 +67,50 @@ export function renameNode(
   from.dir = upperDir(u, parent)
   to.dir = upperDir(u, newParent)
   if (from.dir < 0 || to.dir < 0) return Math.min(from.dir, to.dir)
-  const fromFd = isDir(u, from.node) ? dirFd(u, from.node, 0) : -1
-  const toFd = to.node !== 0 && isDir(u, to.node) && isUpper(u, to.node) ? dirFd(u, to.node, 0) : -1
-  const toReal =
-    to.node !== 0 && !isDir(u, to.node)
-      ? dirFd(u, newParent, isUpper(u, to.node) ? 0 : layerOf(u, to.node))
-      : -1
-
-  if (to.node !== 0 && !isExchange) noteRemovedLink(u, to.node)
+  const fromFd = upperFdOf(u, from.node)
+  if (fromFd < 0 && fromFd !== NO_FD) return fromFd
+  const toFd = upperFdOf(u, to.node)
+  if (toFd < 0 && toFd !== NO_FD) return toFd
+  if (to.node !== 0 && !isDir(u, to.node)) {
+    // Opened now: pinVictim() must not wait for it.
+    r = dirFd(u, newParent, isUpper(u, to.node) ? 0 : layerOf(u, to.node))
+    if (r >= 0 && !isExchange) r = noteRemovedLink(u, to.node)
+    if (r < 0) return r
+  }
   r = beginChange(u, from.node, to.node)
   if (r !== 0) return r
   r = isExchange ? exchange(u, fromFd, toFd) : move(u, fromFd, toFd)
+  if (r === 0 && !isExchange) return conclude(u)
+  u.t.lock()
+  if (r === 0) swapDentries(u)
+  endChange(u, from.node, to.node)
+  u.t.unlock()
+  return r
+}
+
+/** Brings the tables up to what move() did. */
+function conclude(u: Union): number {
   const t = u.t
-  if (r !== 0 || isExchange) {
-    t.lock()
-    if (r === 0) swapDentries(u)
-    endChange(u, from.node, to.node)
-    t.unlock()
-    return r
-  }
+  const wasDir = to.node !== 0 && isDir(u, to.node)
   t.lock()
-  directoryChanged(u, parent)
-  directoryChanged(u, newParent)
+  directoryChanged(u, from.parent)
+  directoryChanged(u, to.parent)
   // The victim was pinned by move(), before its name went.
-  const spare = to.node === 0 ? pin : unname(u, newParent, NEW_NAME, newLength, pin)
+  const spare = to.node === 0 ? pin : unname(u, to.parent, to.name, to.length, pin)
   const bound = rebind(u)
   endChange(u, from.node, to.node)
   t.unlock()
   if (spare >= 0) u.sys.close(spare)
-  if (toReal >= 0 && to.node !== 0) u.dirs.drop(to.node, 0)
+  if (wasDir) u.dirs.drop(to.node, 0)
   return bound ? 0 : -ENOMEM
+}
+
+/** No fd, where -1 would be an errno. */
+const NO_FD = -4096
+
+/** Returns the fd of a directory's upper, NO_FD for anything that has none, or -errno. */
+function upperFdOf(u: Union, node: number): number {
+  return node !== 0 && isDir(u, node) && isUpper(u, node) ? dirFd(u, node, 0) : NO_FD
 }
 
 /** fd that keeps the overwritten object reachable; set by move(). */
