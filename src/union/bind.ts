@@ -110,6 +110,7 @@ export function newNode(u: Union, isDir: boolean): number {
       freeNode(t, node)
       return 0
     }
+    u.found.count = 0
     if ((found.markers & M_IMPURE) !== 0) t.nodes[n + N_INFO]! |= F_IMPURE
   } else t.nodes[n + N_LAYER] = found.layer
   if (u.isUpper(found.layer)) t.nodes[n + N_INFO]! |= F_UPPER

@@ -21,6 +21,7 @@ import { S_IFCHR, S_IFDIR, S_IFMT, showIno } from './attr.js'
 import { bind, newNode, writeEntry } from './bind.js'
 import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, hashName } from './dentry-table.js'
+import { releasePaths } from './dir-stack.js'
 import { addLinked, at, F_DEAD, F_NAMELESS, N_INFO, N_LOOKUPS, N_PIN, N_SEQ } from './inode-table.js'
 import { found, isDotWhiteout } from './lookup.js'
 import { openReal } from './open-file.js'
@@ -167,7 +168,9 @@ function foundNew(u: Union, w: number): void {
   found.markers = 0
   showIno(u, u.u32[w + STAT_INO]!, u.u32[w + STAT_INO + 1]!, u.u32[w + STAT_DEV]!, found.ino)
   if ((found.mode & S_IFMT) === S_IFDIR) {
-    u.found.count = 0
+    u.t.lock()
+    releasePaths(u.t, u.found)
+    u.t.unlock()
     u.found.push(0, 0)
   }
 }

@@ -103,6 +103,12 @@ export function freeReals(t: Tables, node: number): void {
   releaseList(t, n)
 }
 
+/** Under the lock: frees the paths of reals that no node took over, and empties the list. */
+export function releasePaths(t: Tables, reals: Reals): void {
+  for (let i = 0; i < reals.count; i++) if (reals.paths[i] !== 0) freePath(t, reals.paths[i]!)
+  reals.count = 0
+}
+
 /** Under the lock: frees a stored path. */
 export function freePath(t: Tables, path: number): void {
   let end = t.names.offset(path)

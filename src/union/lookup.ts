@@ -32,7 +32,7 @@ import {
 import { dirFd } from './address.js'
 import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, showIno, statReal } from './attr.js'
 import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
-import { pathIn, readReals } from './dir-stack.js'
+import { pathIn, readReals, releasePaths } from './dir-stack.js'
 import { at, F_IMPURE, N_DENTRY, N_INFO } from './inode-table.js'
 import { firstLower, NOWHERE, UNKNOWN } from './lower-index.js'
 import { FIND_DOT_NAME, FIND_NEW_NAME } from './scratch.js'
@@ -192,8 +192,8 @@ export function hasDotOpaque(u: Union, fd: number, ref: number): number {
 }
 
 /**
- * Finds a name in a directory: fills `found`, for a directory also u.found (its reals), and leaves
- * the topmost real's Stat at `stat`. Returns 0, -ENOENT, or another errno.
+ * Finds a name in a directory: fills `found`, for a directory also u.found (its reals, whose paths are
+ * freed by the next find() unless a node took them over), and leaves the topmost real's Stat at `stat`. Returns 0, -ENOENT, or another errno.
  * With `below` only the layers under the upper are searched.
  */
 export function find(
@@ -208,12 +208,12 @@ export function find(
   if (isDotWhiteout(u.bytes, name, length)) return -ENOENT
   const t = u.t
   t.lock()
+  releasePaths(t, u.found)
   readReals(t, parent, u.reals)
   const parentInfo = t.nodes[at(parent) + N_INFO]!
   t.unlock()
   const reals = u.reals
   const out = u.found
-  out.count = 0
   let isBent = false
   let hasAsked = false
   let word = stat >> 2
@@ -260,15 +260,9 @@ export function find(
       }
       return foundFile(u, layer, fd, name, word, u.isUpper(layer) && (parentInfo & F_IMPURE) !== 0)
     }
-    const markers = pushDir(
-      u,
-      layer,
-      fd,
-      name,
-      word,
-      isBent ? layerPath(u, parent, layer, name, length) : 0,
-      hasMore,
-    )
+    const path = isBent ? layerPath(u, parent, layer, name, length) : 0
+    if (isBent && path === 0) return -ENOMEM
+    const markers = pushDir(u, layer, fd, name, word, path, hasMore)
     if (markers < 0) return markers
     if (!hasMore || (markers & M_OPAQUE) !== 0) break
     if (hasDots) {
@@ -322,6 +316,8 @@ function pushDir(
 ): number {
   const isTop = u.found.count === 0
   const isUpper = u.isUpper(layer)
+  // Pushed first: whatever happens, the path has an owner.
+  u.found.push(layer, path)
   let markers = 0
   if (hasMore || isUpper) {
     markers = readMarkers(u, fd, name)
@@ -339,10 +335,9 @@ function pushDir(
     found.markers = markers
   }
   // A directory shows the ino of its topmost lower: copy-up does not change it.
-  if (isTop || u.isUpper(u.found.layers[u.found.count - 1]!)) {
+  if (isTop || u.isUpper(u.found.layers[u.found.count - 2]!)) {
     showIno(u, u.u32[word + STAT_INO]!, u.u32[word + STAT_INO + 1]!, u.u32[word + STAT_DEV]!, found.ino)
   }
-  u.found.push(layer, path)
   return markers
 }
 
@@ -417,8 +412,7 @@ function walk(u: Union, layer: number, path: number, length: number): number {
 }
 
 /**
- * Stores the path of `name` in a parent's real and returns the reference (0: out of memory, then
- * the natural place is used and the redirect is lost: callers treat a full arena as -ENOMEM).
+ * Stores the path of `name` in a parent's real and returns the reference (0: out of memory).
  */
 export function layerPath(u: Union, parent: number, layer: number, name: number, length: number): number {
   const start = buildPath(u, parent, layer, name, length)

@@ -11,7 +11,7 @@ import { findBound } from './bind.js'
 import { beginChange, endChange, hasLower, nodeOf, unname } from './change.js'
 import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, findDentry, hashName, removeDentry } from './dentry-table.js'
-import { readReals, writeReals } from './dir-stack.js'
+import { freeReals, readReals, writeReals } from './dir-stack.js'
 import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER, T_DIR, TYPE_MASK } from './inode-table.js'
 import { buildPath, isDotWhiteout, layerPath, pathEnd } from './lookup.js'
@@ -294,6 +294,7 @@ function emptyDirectory(u: Union, fd: number): number {
   u.other.count = 0
   u.other.push(0, 0)
   t.lock()
+  freeReals(t, to.node)
   writeReals(t, to.node, u.other)
   directoryChanged(u, to.node)
   t.unlock()
