@@ -26,6 +26,12 @@ async function main(args: readonly string[]): Promise<void> {
     .configureOutput({ outputError: () => {} })
     .exitOverride()
   for (const command of COMMANDS) program.addCommand(command())
+  if (
+    !program.commands.some((command) => command.name() === args[0] || command.aliases().includes(args[0]!))
+  ) {
+    const { STORE_COMMANDS } = await import('./store-commands.js')
+    for (const command of STORE_COMMANDS) program.addCommand(command())
+  }
   for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} })
   if (args.length === 0) {
     program.outputHelp()

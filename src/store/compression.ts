@@ -78,7 +78,9 @@ async function* readZstd(path: string): AsyncGenerator<Buffer> {
   let empty = 0
   function* input(): Generator<Uint8Array> {
     const buffer = Buffer.allocUnsafe(CHUNK)
-    for (let length: number; (length = readSync(fd, buffer, 0, CHUNK, null)) > 0; ) {
+    for (;;) {
+      const length = readSync(fd, buffer, 0, CHUNK, null)
+      if (length === 0) return
       empty = 0
       yield buffer.subarray(0, length)
     }

@@ -19,6 +19,8 @@ const POLL_MAX_MS = 100
 export function tryLock(dir: string, name: string, mode: LockMode): Lock | undefined {
   const db = new Database(join(dir, name), { timeout: 0 })
   try {
+    // No journal beside the file.
+    db.pragma('journal_mode = MEMORY')
     if (mode === 'exclusive') db.exec('BEGIN EXCLUSIVE')
     else {
       db.exec('BEGIN')

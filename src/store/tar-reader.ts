@@ -68,6 +68,23 @@ export class TarReader {
     }
   }
 
+  /** Bytes of the current member and its padding that are still to come. */
+  get left(): number {
+    return this.#state === 'data' || this.#state === 'skip' ? this.#left + this.#pad : 0
+  }
+
+  /** Goes on as if `left` bytes had been pushed; for archives that can be sought in. */
+  skipLeft(): void {
+    if (this.#state === 'data') this.#endMember()
+    this.#left = 0
+    this.#pad = 0
+    this.#hold('header', BLOCK)
+  }
+
+  get isEnded(): boolean {
+    return this.#state === 'ended'
+  }
+
   /** Call at the end of the stream. Throws INVALID when a member is cut off. */
   finish(): void {
     if (this.#state === 'ended') return

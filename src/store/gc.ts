@@ -1,0 +1,76 @@
+// What nothing refers to goes: layers of no image, blobs of no manifest, directories of no row.
+// Only while no operation is under way anywhere, as those make things before they are referred to.
+
+import { randomUUID } from 'node:crypto'
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseDigest } from './digest.js'
+import { diskUsage } from './disk-usage.js'
+import { layerDir } from './layout.js'
+import { removeTree, type Store, whileIdle } from './store.js'
+
+/** What can go, or has gone. Bytes are those on disk. */
+export type Garbage = {
+  readonly layers: readonly { readonly chainId: string; readonly bytes: number }[]
+  readonly blobs: readonly { readonly digest: string; readonly bytes: number }[]
+  readonly bytes: number
+}
+
+const USED_BLOBS = `
+SELECT id AS digest FROM images UNION SELECT digest FROM manifests UNION SELECT blob FROM manifest_layers`
+const USED_LAYERS = 'SELECT DISTINCT chain_id AS digest FROM image_layers'
+
+function digests({ db }: Store, sql: string): Set<string> {
+  return new Set(
+    db
+      .prepare<[], { digest: string }>(sql)
+      .all()
+      .map(({ digest }) => digest),
+  )
+}
+
+/** Returns what nothing refers to. */
+export function findGarbage(store: Store): Garbage {
+  const { layout } = store
+  const usedBlobs = digests(store, USED_BLOBS)
+  const usedLayers = digests(store, USED_LAYERS)
+  const blobs = readdirSync(layout.blobs)
+    .map((hex) => `sha256:${hex}`)
+    .filter((digest) => !usedBlobs.has(digest))
+    .map((digest) => {
+      const stat = statSync(join(layout.blobs, digest.slice('sha256:'.length)), { throwIfNoEntry: false })
+      return { digest, bytes: (stat?.blocks ?? 0) * 512 }
+    })
+  const layers = readdirSync(layout.layers)
+    .map((hex) => `sha256:${hex}`)
+    .filter((chainId) => !usedLayers.has(chainId))
+    .map((chainId) => ({ chainId, bytes: diskUsage(join(layout.layers, chainId.slice('sha256:'.length))) }))
+  const sum = (list: readonly { bytes: number }[]): number => list.reduce((all, { bytes }) => all + bytes, 0)
+  return { layers, blobs, bytes: sum(blobs) + sum(layers) }
+}
+
+/** Removes what nothing refers to; undefined when an operation is under way, which leaves it for later. */
+export function collect(store: Store): Garbage | undefined {
+  let garbage: Garbage | undefined
+  whileIdle(store, () => {
+    garbage = findGarbage(store)
+    const { layout, db } = store
+    for (const { chainId } of garbage.layers) {
+      // Out of the table first: a row always has its tree.
+      db.prepare('DELETE FROM layers WHERE chain_id = ?').run(chainId)
+      discard(store, layerDir(layout, parseDigest(chainId, 'a layer')))
+    }
+    for (const { digest } of garbage.blobs) {
+      rmSync(join(layout.blobs, digest.slice('sha256:'.length)), { recursive: true, force: true })
+    }
+  })
+  return garbage
+}
+
+/** Removes a tree so that it is never seen half gone: a sweep ends what a crash interrupts. */
+export function discard({ layout }: Store, path: string): void {
+  if (!existsSync(path)) return
+  const trash = join(layout.tmp, `trash-${randomUUID()}`)
+  renameSync(path, trash)
+  removeTree(trash)
+}
