@@ -18,7 +18,7 @@ import {
 import { ENTRY_ATTR } from '../vfs/file-system.js'
 import { locate } from './address.js'
 import { S_IFCHR, S_IFDIR, S_IFMT, showIno } from './attr.js'
-import { bind, newNode, writeEntry } from './bind.js'
+import { bind, forget, newNode, writeEntry } from './bind.js'
 import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, hashName } from './dentry-table.js'
 import { releasePaths } from './dir-stack.js'
@@ -28,7 +28,7 @@ import { openReal } from './open-file.js'
 import { directoryChanged } from './readdir.js'
 import { LINK_NAME, STAGED_NAME } from './scratch.js'
 import { type Union, YES_AT } from './union.js'
-import { hasDot, isWhiteoutAt, removeDot } from './whiteout.js'
+import { hasDot, isWhiteoutAt, removeDot, replaceByWhiteout } from './whiteout.js'
 import { tempName } from './workdir.js'
 
 const O_CREAT = 0o100
@@ -88,6 +88,7 @@ function makeAt(u: Union, fd: number, ref: number): number {
 function make(u: Union, parent: number, name: number, length: number): number {
   // Such a name would be a whiteout at the next mount.
   if (isDotWhiteout(u.bytes, name, length)) return -EPERM
+  isOverWhiteout = false
   const fd = upperDir(u, parent)
   if (fd < 0) return fd
   if (spec.kind === KIND_DIR) {
@@ -97,13 +98,18 @@ function make(u: Union, parent: number, name: number, length: number): number {
   }
   const r = makeAt(u, fd, name)
   if (r !== -EEXIST) return r
-  return isWhiteoutAt(u, fd, name) === 1 ? makeOver(u, fd, name, true) : -EEXIST
+  const whiteout = isWhiteoutAt(u, fd, name)
+  return whiteout === 1 ? makeOver(u, fd, name, true) : whiteout < 0 ? whiteout : -EEXIST
 }
+
+/** Set by make(): a whiteout was there before. */
+let isOverWhiteout = false
 
 /** Makes the object in the workdir and puts it where a whiteout stands (or a `.wh.` hides). */
 function makeOver(u: Union, fd: number, name: number, hasNode: boolean): number {
   const { sys } = u
   const { workFd } = u.config
+  isOverWhiteout = true
   const stage = inheriting(u, fd)
   if (stage < 0) return stage
   const dir = stage === 0 ? workFd : stage
@@ -190,9 +196,22 @@ function makeAndBind(u: Union, parent: number, name: number, length: number, out
   const r = make(u, parent, name, length)
   if (r < 0) return r
   const s = u.sys.statAt(upperDir(u, parent), name, out + ENTRY_ATTR)
-  if (s < 0) return s
-  const node = bindNew(u, parent, name, length, out)
+  const node = s < 0 ? s : bindNew(u, parent, name, length, out)
+  if (node < 0) unmake(u, parent, name)
   return Math.min(node, 0)
+}
+
+/** Takes back what make() made, when the kernel can't be told of it: it would not look again. */
+function unmake(u: Union, parent: number, name: number): void {
+  const { sys } = u
+  const fd = upperDir(u, parent)
+  const flags = spec.kind === KIND_DIR ? AT_REMOVEDIR : 0
+  if (!isOverWhiteout) {
+    sys.unlinkAt(fd, name, flags)
+    return
+  }
+  const temp = tempName(u)
+  if (replaceByWhiteout(u, fd, name, temp) === 0) sys.unlinkAt(u.config.workFd, temp, flags)
 }
 
 export function makeDirectory(
@@ -264,11 +283,11 @@ export function createFile(
   if (fd < 0) return fd
   const s = u.sys.statAt(fd, 0, out + ENTRY_ATTR)
   const node = s < 0 ? s : bindNew(u, parent, name, length, out)
-  if (node < 0) {
-    u.sys.close(fd)
-    return node
-  }
-  return openReal(u, node, fd, false, isPassable(u, mode))
+  if (node < 0) u.sys.close(fd)
+  const r = node < 0 ? node : openReal(u, node, fd, false, isPassable(u, mode))
+  if (r < 0) unmake(u, parent, name)
+  if (r < 0 && node > 0) forget(u, node, 1)
+  return r
 }
 
 /** O_TMPFILE: a file without a name in `parent`, whose default ACL and group it inherits. */
@@ -303,6 +322,7 @@ export function makeTmpfile(u: Union, parent: number, flags: number, mode: numbe
   }
   writeEntry(u, node, out)
   r = openReal(u, node, fd, false, isPassable(u, mode))
+  if (r < 0) forget(u, node, 1)
   return r
 }
 
@@ -335,6 +355,9 @@ export function linkNode(
     }
     const dir = upperDir(u, parent)
     if (dir < 0) return dir
+    // The name may come to a directory that holds nothing else with a stored ino.
+    const m = markImpure(u, parent, dir)
+    if (m < 0) return m
     if (Atomics.load(t.nodes, at(node) + N_SEQ) !== seq) continue
     spec.kind = KIND_LINK
     spec.fromFd = fromFd
@@ -344,7 +367,9 @@ export function linkNode(
       if (isAbsent(made) && Atomics.load(t.nodes, at(node) + N_SEQ) !== seq) continue
       return made
     }
-    return bindLink(u, node, parent, name, length, dir, out)
+    const bound = bindLink(u, node, parent, name, length, dir, out)
+    if (bound < 0) unmake(u, parent, name)
+    return bound
   }
   return -EIO
 }
@@ -361,9 +386,6 @@ function bindLink(
   const t = u.t
   const s = u.sys.statAt(dir, name, out + ENTRY_ATTR)
   if (s < 0) return s
-  // The name may come back to a directory that holds nothing else with a stored ino.
-  const m = markImpure(u, parent, dir)
-  if (m < 0) return m
   const n = at(node)
   let oldPin = 0
   t.lock()
