@@ -7,10 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { lazyUnmount, type Mounted, micaDriver, mountsBelow } from '../support/driver.js'
+import { holdUring, noUring } from '../support/enable-uring.js'
 import { packageRoot } from '../support/package-root.js'
 import { Syscalls } from '../support/syscalls.js'
 
-const kills = Number(process.env.MICA_CRASH_KILLS ?? 12)
+const kills = Number(process.env.MICA_CRASH_KILLS ?? 10)
 const seed = Number(process.env.MICA_CRASH_SEED ?? Date.now() % 100_000)
 const processes = ['0', '1', '2']
 const program = join(packageRoot, 'test/crash/load.py')
@@ -46,12 +47,12 @@ class Scene {
   readonly #driver
   #mounted: Mounted | undefined
 
-  constructor(workers: string) {
+  constructor(form: string[]) {
     for (const name of ['lower0', 'lower1', 'upper', 'work', 'merged', 'models']) {
       mkdirSync(join(this.folder, name))
     }
     execFileSync('python3', [program, '--models', this.#models, 'build', ...this.lowers])
-    this.#driver = micaDriver('--workers', workers)
+    this.#driver = micaDriver(...form)
   }
 
   mount(): void {
@@ -140,14 +141,23 @@ async function round(scene: Scene, number: number, delay: number): Promise<{ wro
 t.setTimeout(0)
 const skip = reasonToSkip()
 
-for (const workers of ['1', '2']) {
-  t.test(`${workers} workers: ${kills} kills lose nothing that was promised`, { skip }, async (t) => {
-    const scene = new Scene(workers)
+const forms = [
+  ['--transport', 'dev-fuse', '--workers', '1'],
+  ['--transport', 'dev-fuse', '--workers', '2'],
+  ['--transport', 'io-uring', '--workers', '2'],
+]
+
+for (const form of forms) {
+  const isUring = form.includes('io-uring')
+  const why = skip || (isUring && noUring())
+  t.test(`${form.join(' ')}: ${kills} kills lose nothing that was promised`, { skip: why }, async (t) => {
+    if (isUring) t.teardown(holdUring())
+    const scene = new Scene(form)
     t.teardown(() => scene.finish())
     const root = new Syscalls()
     t.teardown(() => root.stop())
     const before = scene.lowers.map((lower) => root.snapshot(lower))
-    const moments = new Moments(seed + Number(workers))
+    const moments = new Moments(seed + forms.indexOf(form))
     t.comment(`seed ${seed}`)
     scene.mount()
     let total = 0
@@ -169,7 +179,7 @@ for (const workers of ['1', '2']) {
 }
 
 t.test('a file taken out of the upper is missed', { skip }, async (t) => {
-  const scene = new Scene('1')
+  const scene = new Scene(forms[0]!)
   t.teardown(() => scene.finish())
   scene.mount()
   const loads = await scene.load(0)

@@ -297,7 +297,8 @@ class Journal:
         os.write(self.fd, (json.dumps(words) + "\n").encode())
 
 
-GONE = {errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV}
+# ECANCELED: the kernel ends so what a ring that has gone had taken.
+GONE = {errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV, errno.ECANCELED}
 
 
 

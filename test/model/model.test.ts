@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { holdUring, noUring } from '../support/enable-uring.js'
 import { packageRoot } from '../support/package-root.js'
 import { campaign, tell } from './campaign.js'
 import { run, type Union } from './runner.js'
@@ -21,17 +22,24 @@ function reasonToSkip(): string {
 const skip = reasonToSkip()
 // Passed through, an fd opened for reading keeps what it was opened with; cached, it sees each write.
 const passed = ['--old-readers']
+const on = (transport: string, workers: string, ...more: string[]): Union => {
+  return { driver: mica, options: ['--transport', transport, '--workers', workers, ...more] }
+}
 const unions: [name: string, union: Union, flags: string[], share: number][] = [
-  ['one worker', { driver: mica, options: ['--workers', '1'] }, passed, 0.35],
-  ['two workers', { driver: mica, options: ['--workers', '2'] }, passed, 0.35],
-  ['no passthrough', { driver: mica, options: ['--workers', '1', '--data', 'cache'] }, [], 0.3],
+  ['one worker', on('dev-fuse', '1'), passed, 0.3],
+  ['two workers', on('dev-fuse', '2'), passed, 0.25],
+  ['two workers on io_uring', on('io-uring', '2'), passed, 0.25],
+  ['no passthrough', on('dev-fuse', '1', '--data', 'cache'), [], 0.2],
 ]
 
 t.setTimeout(0)
 t.jobs = 2
 
 unions.forEach(([name, union, flags, part], i) => {
-  t.test(`${name}: a union does what a plain directory does`, { skip, buffered: true }, async (t) => {
+  const isUring = union.options.includes('io-uring')
+  const why = skip || (isUring && noUring())
+  t.test(`${name}: a union does what a plain directory does`, { skip: why, buffered: true }, async (t) => {
+    if (isUring) t.teardown(holdUring())
     const share = Math.ceil(ops * part)
     const first = seed + i * 1_000_000
     const summary = await campaign(union, { seed: first, ops: share, flags })
@@ -42,7 +50,7 @@ unions.forEach(([name, union, flags, part], i) => {
 })
 
 t.test('a wrong oracle is found out, and shrunk to a few lines', { skip, buffered: true }, async (t) => {
-  const union = unions[0]![1]
+  const union = on('dev-fuse', '1')
   for (const verb of ['write', 'rename']) {
     const plan = { seed, ops: 200, flags: ['--mutate', verb] }
     const outcome = await run(union, plan)
