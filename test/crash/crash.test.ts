@@ -11,7 +11,7 @@ import { holdUring, noUring } from '../support/enable-uring.js'
 import { packageRoot } from '../support/package-root.js'
 import { Syscalls } from '../support/syscalls.js'
 
-const kills = Number(process.env.MICA_CRASH_KILLS ?? 10)
+const kills = Number(process.env.MICA_CRASH_KILLS ?? 8)
 const seed = Number(process.env.MICA_CRASH_SEED ?? Date.now() % 100_000)
 const processes = ['0', '1', '2']
 const program = join(packageRoot, 'test/crash/load.py')

@@ -356,7 +356,10 @@ def scan(mount, process):
     top += [f"shared/{name}" for name in os.listdir(f"{mount}/shared") if name.startswith(f"{process}-")]
     while top:
         path = top.pop()
-        found[path] = look(f"{mount}/{path}")
+        try:
+            found[path] = look(f"{mount}/{path}")
+        except OSError as e:
+            found[path] = {"kind": errno.errorcode[e.errno]}
         if found[path]["kind"] == "dir":
             top += [f"{path}/{name}" for name in os.listdir(f"{mount}/{path}")]
     return found
