@@ -1,13 +1,15 @@
 // `mica setup`: what this machine could give to mica and does not, and the switch for it. Changes nothing
 // unless an option asks for it.
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { Command } from 'commander'
 import pc from 'picocolors'
 import { MountError, UsageError } from '../mount/errors.js'
 import { chooseTransport, ENABLE_URING, readEnableUring, readHost } from '../mount/transports.js'
 import { CommandError } from './command-error.js'
 
+const MODULE = '/sys/module/fuse'
 const BOOT_FILE = '/etc/modprobe.d/mica.conf'
 const BOOT_TEXT =
   '# Written by mica setup: FUSE requests may come over io_uring.\noptions fuse enable_uring=1\n'
@@ -45,10 +47,28 @@ function show(): void {
   if (choice.transport === 'io-uring') {
     lines.push(`  workers          ${choice.rings.length} for ${host.possible.length} CPUs`)
     lines.push(`  chosen by itself ${host.isRoot ? 'yes' : 'only for root; or with --transport io-uring'}`)
-  } else lines.push(`  not to be had    ${choice.warning?.replace(/; requests come.*/, '')}`)
+  } else if (host.enableUring !== 'N') {
+    lines.push(`  not to be had    ${choice.warning?.replace(/; requests come.*/, '')}`)
+  }
   lines.push('', WHAT)
   if (host.enableUring === 'N') lines.push('', 'As root: mica setup --enable-uring')
   process.stdout.write(`${lines.join('\n')}\n`)
+}
+
+/** Only a module that was loaded has a state of loading. */
+function isBuiltIn(): boolean {
+  return existsSync(MODULE) && !existsSync(`${MODULE}/initstate`)
+}
+
+function howToKeep(): string {
+  return isBuiltIn()
+    ? `boot with the kernel parameter ${BOOT_PARAMETER}`
+    : `mica setup --enable-uring --at-boot, which writes ${BOOT_FILE}`
+}
+
+function keepAtBoot(): void {
+  mkdirSync(dirname(BOOT_FILE), { recursive: true })
+  write(BOOT_FILE, BOOT_TEXT)
 }
 
 function write(path: string, text: string): void {
@@ -65,17 +85,22 @@ function write(path: string, text: string): void {
 }
 
 function enable(isKept: boolean): void {
+  if (!existsSync(MODULE))
+    throw new MountError('there is no FUSE; load the fuse module (modprobe fuse)', 'ENODEV')
   if (readEnableUring() === undefined) {
     throw new MountError('this kernel has no FUSE over io_uring; Linux 6.14 or later has', 'ENOSYS')
   }
+  if (isKept && isBuiltIn()) {
+    throw new MountError(
+      `FUSE is built into this kernel: it stays on when booted with ${BOOT_PARAMETER}`,
+      'EINVAL',
+    )
+  }
   write(ENABLE_URING, 'Y')
-  if (isKept) write(BOOT_FILE, BOOT_TEXT)
+  if (isKept) keepAtBoot()
   const words = [
     'FUSE over io_uring is on; new mounts of root use it.',
-    isKept
-      ? `${BOOT_FILE} keeps it on where fuse is a module; where it is built in, boot with ${BOOT_PARAMETER}.`
-      : `Until the next boot. To keep it: mica setup --enable-uring --at-boot, which writes ${BOOT_FILE},` +
-        ` or the kernel parameter ${BOOT_PARAMETER}.`,
+    isKept ? `${BOOT_FILE} keeps it on.` : `Until the next boot. To keep it on: ${howToKeep()}.`,
     'To undo: mica setup --enable-uring --undo',
   ]
   process.stdout.write(`${words.join('\n')}\n`)
