@@ -3,7 +3,7 @@
 
 import { createRequire } from 'node:module'
 import type { Worker } from 'node:worker_threads'
-import { errnoReason } from '../base/errno.js'
+import { EIO, errnoReason } from '../base/errno.js'
 import { RINGS_STATE, sharedHeader } from '../fuse/session-shared.js'
 import { native } from '../sys/native.js'
 import type { WorkerPlan } from './engine.js'
@@ -140,15 +140,15 @@ export class RingCrew implements Crew {
       this.#onResult()
     })
     await Promise.race([all, delay(BEGIN_MS)])
-    const failed = this.#rings.map((_, i) => this.#results[i] ?? -1).find((result) => result !== 0)
-    if (failed === undefined) {
+    if (this.#rings.every((_, i) => this.#results[i] === 0)) {
       this.#isLive = true
       return true
     }
+    const failed = this.#results.find((result) => result !== undefined && result < 0)
+    const reason = failed === undefined ? 'no word from its workers' : errnoReason(failed)
     const refused = native.uringRefuse(this.#plan.device)
-    this.#log(
-      `io_uring: ${errnoReason(failed)}; requests come through /dev/fuse${refused < 0 ? ` (${errnoReason(refused)})` : ''}`,
-    )
+    const more = refused < 0 ? ` (the kernel: ${errnoReason(refused)})` : ''
+    this.#log(`io_uring: ${reason}; requests come through /dev/fuse${more}`)
     await this.end()
     return false
   }
@@ -180,7 +180,7 @@ export class RingCrew implements Crew {
       if (message.ring !== undefined) this.#settle(i, message.ring)
     })
     thread.on('exit', () => {
-      this.#settle(i, -1)
+      this.#settle(i, -EIO)
       if (this.#isLive && !this.#isEnding && !hasEnded) this.#replace(i)
     })
     this.#threads[i] = thread
