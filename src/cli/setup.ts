@@ -17,8 +17,8 @@ const BOOT_TEXT =
 const BOOT_PARAMETER = 'fuse.enable_uring=1'
 
 const WHAT = `Over io_uring the kernel hands each request to a thread on the CPU that it comes from; the answer
-needs no other CPU to be woken. First looks at files get two to three times faster than through /dev/fuse,
-and several programs at once are answered side by side. What the kernel has cached is as fast either way.
+needs no other CPU to be woken. First looks at files get two to five times faster than through /dev/fuse
+on an idle machine, and several programs at once are answered side by side. What the kernel has cached is as fast either way.
 Mounts that live already stay as they are.`
 
 function isKeptAtBoot(): boolean {
