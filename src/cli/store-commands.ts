@@ -2,7 +2,32 @@
 // the database and the registry client take their time to load.
 
 import type { Command } from 'commander'
+import { createCommand } from './create.js'
+import { dfCommand } from './df.js'
+import { execCommand } from './exec.js'
+import { historyCommand } from './history.js'
 import { imagesCommand } from './images.js'
+import { inspectCommand } from './inspect.js'
 import { loadCommand } from './load.js'
+import { pruneCommand } from './prune.js'
+import { psCommand } from './ps.js'
+import { rmCommand } from './rm.js'
+import { rmiCommand } from './rmi.js'
+import { runCommand } from './run.js'
+import { tagCommand } from './tag.js'
 
-export const STORE_COMMANDS: readonly (() => Command)[] = [loadCommand, imagesCommand]
+export const STORE_COMMANDS: readonly (() => Command)[] = [
+  loadCommand,
+  imagesCommand,
+  inspectCommand,
+  historyCommand,
+  tagCommand,
+  rmiCommand,
+  runCommand,
+  execCommand,
+  createCommand,
+  psCommand,
+  rmCommand,
+  pruneCommand,
+  dfCommand,
+]

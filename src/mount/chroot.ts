@@ -86,13 +86,15 @@ function mountProc(proc: string): number {
 
 /**
  * Moves this thread into a mount namespace of its own and makes `root` its root directory. Returns
- * words about what the image has no place for. Needs CAP_SYS_ADMIN and CAP_SYS_CHROOT.
+ * words about what the image has no place for. `prepare` is called in the new namespace while the
+ * host's paths are still there. Needs CAP_SYS_ADMIN and CAP_SYS_CHROOT.
  */
-export function enterRoot(root: string): string[] {
+export function enterRoot(root: string, prepare: () => void = () => {}): string[] {
   const unshared = native.unshare(CLONE_NEWNS)
   if (unshared < 0) throw systemError(unshared, 'private mounts for', root, 'unshare')
   const isolated = mountOr('none', '/', '', MS_REC | MS_PRIVATE, '')
   if (isolated < 0) throw systemError(isolated, 'private mounts for', root, 'mount')
+  prepare()
   const missing: string[] = []
   for (const [name, mount] of [
     ['dev', mountDev],

@@ -1,0 +1,92 @@
+// `mica ps`: containers, their state and size.
+
+import type { Command } from 'commander'
+import { isMounted, isRunning } from '../mount/container.js'
+import { type Container, containerPaths, listContainers } from '../store/containers.js'
+import { diskUsage } from '../store/disk-usage.js'
+import type { Store } from '../store/store.js'
+import { formatAge, formatBytes } from './human.js'
+import { storeCommand, withStore } from './store-command.js'
+import { formatTable } from './table.js'
+import { formatTemplate } from './template.js'
+
+type Options = {
+  root?: string
+  all?: boolean
+  quiet?: boolean
+  size?: boolean
+  trunc: boolean
+  json?: boolean
+  format?: string
+}
+
+const COMMAND_MAX = 20
+
+function status(store: Store, container: Container): string {
+  if (isRunning(container)) return 'Up'
+  const mounted = isMounted(store, container.id) ? ' (mounted)' : ''
+  // A process that was killed with its machine left no status.
+  if (container.pid !== 0) return `Dead${mounted}`
+  if (container.exitStatus === null) return `Created${mounted}`
+  return `Exited (${container.exitStatus}) ${formatAge(container.endedMs ?? 0)}${mounted}`
+}
+
+function fields(
+  store: Store,
+  container: Container,
+  { trunc, size = false }: Options,
+): Record<string, string> {
+  const { id, imageName, settings, createdMs, name } = container
+  const command = JSON.stringify(settings.command.join(' '))
+  return {
+    ID: trunc ? id.slice(0, 12) : id,
+    Image: imageName,
+    Command: trunc && command.length > COMMAND_MAX ? `${command.slice(0, COMMAND_MAX - 2)}…"` : command,
+    CreatedAt: formatAge(createdMs),
+    Status: status(store, container),
+    Names: name,
+    ...(size && { Size: formatBytes(diskUsage(containerPaths(store, id).upper)) }),
+  }
+}
+
+async function run(options: Options): Promise<void> {
+  await withStore(options.root, '', ({ store }) => {
+    const shown = listContainers(store).filter(
+      (each) => options.all === true || isRunning(each) || isMounted(store, each.id),
+    )
+    const rows = shown.map((each) => fields(store, each, options))
+    const heads = Object.entries({
+      ID: 'CONTAINER ID',
+      Image: 'IMAGE',
+      Command: 'COMMAND',
+      CreatedAt: 'CREATED',
+      Status: 'STATUS',
+      Names: 'NAMES',
+      ...(options.size === true && { Size: 'SIZE' }),
+    })
+    if (options.json === true) process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
+    else if (options.quiet === true) for (const { ID } of rows) process.stdout.write(`${ID}\n`)
+    else if (options.format !== undefined) {
+      for (const row of rows) process.stdout.write(`${formatTemplate(options.format, row)}\n`)
+    } else {
+      const cells = rows.map((row) => heads.map(([field]) => row[field]!))
+      for (const line of formatTable(
+        heads.map(([, head]) => head),
+        cells,
+      ))
+        process.stdout.write(`${line}\n`)
+    }
+  })
+}
+
+/** Returns the command. */
+export function psCommand(): Command {
+  return storeCommand('ps', 'list containers that run or are mounted')
+    .option('-a, --all', 'all of them')
+    .option('-q, --quiet', 'ids only')
+    .option('-s, --size', 'with the size of what was written')
+    .option('--no-trunc', 'whole ids and commands')
+    .option('--format <template>', "like '{{.Names}}'")
+    .option('--json', 'for programs')
+    .action(run)
+}

@@ -1,0 +1,100 @@
+// `mica run`: a command in a new container.
+
+import { spawnSync } from 'node:child_process'
+import { constants as osConstants } from 'node:os'
+import type { Command } from 'commander'
+import { isRunning, mountContainer, removeContainer, unmountContainer } from '../mount/container.js'
+import { startContainer } from '../mount/container-run.js'
+import { UsageError } from '../mount/errors.js'
+import { startTime } from '../mount/mount-info.js'
+import {
+  type Container,
+  createContainer,
+  findContainer,
+  noteEnded,
+  noteStarted,
+} from '../store/containers.js'
+import { findImage, readConfig } from '../store/image-table.js'
+import { storeRoot } from '../store/layout.js'
+import { openStore, type Store } from '../store/store.js'
+import { CommandError } from './command-error.js'
+import { addRunOptions, collect, commandOf, type RunOptions, requestOf } from './run-options.js'
+import { storeCommand } from './store-command.js'
+
+type Options = RunOptions & { rm?: boolean; name?: string }
+
+/** docker's status for failures of its own. */
+const OWN_FAILURE = 125
+
+/** Runs this whole command again as root of a user namespace: an ordinary user may mount there. */
+function runInUserNamespace(root: string | undefined): number {
+  const args = ['--user', '--map-root-user', '--mount', '--', process.execPath, ...process.argv.slice(1)]
+  const env = { ...process.env, MICA_IN_USERNS: '1', MICA_ROOT: storeRoot(root) }
+  const done = spawnSync('unshare', args, { stdio: 'inherit', env })
+  if (done.error !== undefined)
+    throw new UsageError('this takes root, or unshare (util-linux) and user namespaces')
+  return done.signal === null ? (done.status ?? 1) : 128 + osConstants.signals[done.signal]
+}
+
+async function runContainer(
+  store: Store,
+  container: Container,
+  given: readonly string[],
+  options: Options,
+): Promise<number> {
+  const { path, isNew } = await mountContainer(store, container)
+  let status = OWN_FAILURE
+  try {
+    const config = readConfig(store, container.image).run
+    const request = requestOf(path, container.id.slice(0, 12), config, given, options)
+    const { pid, ended } = await startContainer(request, options.interactive === true)
+    noteStarted(store, container.id, pid, startTime(pid))
+    status = await ended
+    noteEnded(store, container.id, status)
+    return status
+  } finally {
+    if (isNew) await unmountContainer(store, container).catch(() => unmountContainer(store, container, true))
+  }
+}
+
+async function run(image: string, given: readonly string[], options: Options): Promise<void> {
+  if (process.geteuid!() !== 0 && process.env.MICA_IN_USERNS === undefined) {
+    process.exitCode = runInUserNamespace(options.root)
+    return
+  }
+  let store: Store | undefined
+  try {
+    store = openStore(options.root)
+    const found = findImage(store, image)
+    const command = commandOf(readConfig(store, found.id).run, given, options.entrypoint)
+    if (command.length === 0) throw new UsageError('no command given, and the image has none')
+    const container = createContainer(store, found, options.name, { command })
+    try {
+      process.exitCode = await runContainer(store, container, given, options)
+    } finally {
+      if (options.rm === true && !isRunning(findContainer(store, container.id))) {
+        await removeContainer(store, container, true)
+      }
+    }
+  } catch (error) {
+    throw new CommandError(image, error, undefined, OWN_FAILURE)
+  } finally {
+    store?.close()
+  }
+}
+
+/** Returns the command. */
+export function runCommand(): Command {
+  return addRunOptions(storeCommand('run', 'run a command in a new container of an image'))
+    .argument('<image>')
+    .argument('[command...]')
+    .option('--rm', 'remove the container when the command has ended')
+    .option('--name <name>', 'of the container')
+    .option('-v, --volume <source:place[:ro]>', 'show a file or directory of the host inside', collect)
+    .option('--read-only', 'nothing can be written but in volumes')
+    .option('--entrypoint <program>', "instead of the image's; '' for none")
+    .option('-h, --hostname <name>', 'inside')
+    .helpOption('--help', 'display help for command')
+    .passThroughOptions()
+    .action(run)
+}

@@ -1,0 +1,234 @@
+// The first process in a container's pid namespace: makes the private view, runs the command, passes
+// signals on, and ends with the command's status. Told what to do by JSON on REQUEST_FD (InitRequest).
+//
+// Host files that are to be seen inside (volumes, resolv.conf) are opened before the root directory
+// changes and bound after it: inside, no link of the image leads out.
+
+import { spawn } from 'node:child_process'
+import {
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
+import { constants as osConstants } from 'node:os'
+import { dirname } from 'node:path'
+import { native } from '../sys/native.js'
+import { enterRoot } from './chroot.js'
+import { MountError, reasonOf, systemError } from './errors.js'
+import { imageUser } from './image-user.js'
+import { encodePath } from './path-bytes.js'
+
+export type Volume = { readonly source: string; readonly target: string; readonly isReadOnly: boolean }
+
+export type InitRequest = {
+  readonly root: string
+  readonly hostname: string
+  readonly command: readonly string[]
+  readonly env: readonly string[]
+  readonly user: string
+  readonly workingDir: string
+  readonly isReadOnly: boolean
+  readonly volumes: readonly Volume[]
+}
+
+/** The pipe that the request comes by. */
+export const REQUEST_FD = 3
+const O_PATH = 0o10000000
+const MS_RDONLY = 1
+const MS_REMOUNT = 32
+const MS_BIND = 4096
+const MS_REC = 16384
+export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+const HOST_FILES = ['/etc/resolv.conf', '/etc/hosts']
+/** env(1)'s and docker's statuses. */
+const FAILED = 125
+const NOT_EXECUTABLE = 126
+const NOT_FOUND = 127
+
+type Opened = {
+  readonly fd: number
+  readonly target: string
+  readonly isDirectory: boolean
+  readonly isReadOnly: boolean
+}
+
+function openVolume({ source, target, isReadOnly }: Volume): Opened {
+  const fd = native.openPath(encodePath(source), O_PATH, 0)
+  if (fd < 0) throw systemError(fd, 'volume', source, 'open')
+  return { fd, target, isReadOnly, isDirectory: statSync(source).isDirectory() }
+}
+
+function openHostFiles(): Opened[] {
+  return HOST_FILES.flatMap((path) => {
+    const fd = native.openPath(encodePath(path), O_PATH, 0)
+    return fd < 0 ? [] : [{ fd, target: path, isDirectory: false, isReadOnly: false }]
+  })
+}
+
+function ensureTarget({ target, isDirectory }: Opened): void {
+  if (isDirectory) {
+    mkdirSync(target, { recursive: true })
+    return
+  }
+  mkdirSync(dirname(target), { recursive: true })
+  if (lstatSync(target, { throwIfNoEntry: false }) === undefined) closeSync(openSync(target, 'wx', 0o644))
+}
+
+/** Binds what was opened outside to its place inside. */
+function bind(opened: Opened): void {
+  ensureTarget(opened)
+  const { fd, isReadOnly, target } = opened
+  const place = realpathSync(target)
+  const result = native.mount(`/proc/self/fd/${fd}`, encodePath(place), '', MS_BIND | MS_REC, '')
+  if (result < 0) throw systemError(result, 'volume', target, 'mount')
+  if (isReadOnly) {
+    const again = native.mount('none', encodePath(place), '', MS_REMOUNT | MS_BIND | MS_RDONLY, '')
+    if (again < 0) throw systemError(again, 'read-only volume', target, 'mount')
+  }
+  native.close(fd)
+}
+
+function bindHostFile(opened: Opened): void {
+  try {
+    bind(opened)
+  } catch {
+    // A convenience: the image may have no place for it, or a read-only one.
+  }
+}
+
+/** Mount points that an image lacks; where they can't be made, enterRoot() says so. */
+function makeMountPoints(root: string): void {
+  for (const name of ['proc', 'dev', 'sys']) {
+    try {
+      mkdirSync(`${root}/${name}`, { mode: 0o755 })
+    } catch {
+      // It is there, or can't be made.
+    }
+  }
+}
+
+function makeReadOnly(root: string): void {
+  const path = encodePath(root)
+  const bound = native.mount(root, path, '', MS_BIND | MS_REC, '')
+  const result = bound < 0 ? bound : native.mount('none', path, '', MS_REMOUNT | MS_BIND | MS_RDONLY, '')
+  if (result < 0) throw systemError(result, 'read-only root', root, 'mount')
+}
+
+function environment(request: InitRequest, home: string): Record<string, string> {
+  const env: Record<string, string> = { PATH, HOME: home, HOSTNAME: request.hostname }
+  if (process.env.TERM !== undefined) env.TERM = process.env.TERM
+  for (const each of request.env) {
+    const equals = each.indexOf('=')
+    if (equals > 0) env[each.slice(0, equals)] = each.slice(equals + 1)
+  }
+  return env
+}
+
+function enter(request: InitRequest): void {
+  const volumes: Opened[] = []
+  let hostFiles: Opened[] = []
+  let { root } = request
+  const missing = enterRoot(root, () => {
+    volumes.push(...request.volumes.map(openVolume))
+    hostFiles = openHostFiles()
+    makeMountPoints(root)
+    for (const volume of volumes) if (request.isReadOnly) tryEnsureBelow(root, volume)
+    if (request.isReadOnly) makeReadOnly(root)
+  })
+  root = '/'
+  for (const words of missing) process.stderr.write(`mica: run: ${words}\n`)
+  for (const each of hostFiles) bindHostFile(each)
+  for (const each of volumes) bind(each)
+  setHostname(request.hostname)
+}
+
+/** With a read-only root a volume's place must be there before; only plain names below the root are made. */
+function tryEnsureBelow(root: string, volume: Opened): void {
+  let at = root
+  const parts = volume.target.split('/').filter((part) => part !== '')
+  for (const [index, part] of parts.entries()) {
+    at = `${at}/${part}`
+    const stat = lstatSync(at, { throwIfNoEntry: false })
+    if (stat !== undefined && !stat.isDirectory()) return
+    if (stat !== undefined) continue
+    if (index === parts.length - 1 && !volume.isDirectory) closeSync(openSync(at, 'wx', 0o644))
+    else mkdirSync(at)
+  }
+}
+
+function setHostname(name: string): void {
+  try {
+    const fd = openSync('/proc/sys/kernel/hostname', 'w')
+    writeSync(fd, name)
+    closeSync(fd)
+  } catch {
+    // Where /proc is the host's it is not ours to set.
+  }
+}
+
+function workingDirectory(path: string): string {
+  const dir = path === '' ? '/' : path
+  try {
+    mkdirSync(dir, { recursive: true })
+  } catch (error) {
+    if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) throw error
+  }
+  return dir
+}
+
+/** Runs the command; resolves with the status to end with. Needs enter() before. */
+export function runInside(request: InitRequest, own = 'run'): Promise<number> {
+  const user = imageUser(request.user)
+  const [program, ...args] = request.command
+  if (program === undefined) throw new MountError('no command given, and the image has none')
+  const cwd = workingDirectory(request.workingDir)
+  return new Promise((resolve, reject) => {
+    const env = environment(request, user.home)
+    const child = spawn(program, args, { stdio: 'inherit', env, cwd, uid: user.uid, gid: user.gid })
+    // The terminal sends these two to the whole group.
+    for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => passOn(signal))
+    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const) {
+      process.on(signal, () => void child.kill(signal))
+    }
+    const passOn = (signal: NodeJS.Signals): void => {
+      if (!process.stdin.isTTY) child.kill(signal)
+    }
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      const status = {
+        ENOENT: NOT_FOUND,
+        ENOTDIR: NOT_FOUND,
+        EACCES: NOT_EXECUTABLE,
+        ENOEXEC: NOT_EXECUTABLE,
+      }
+      const known = status[error.code as keyof typeof status]
+      if (known === undefined) return reject(error)
+      const words = known === NOT_FOUND ? 'command not found' : "can't be run"
+      process.stderr.write(`mica: ${own}: ${program}: ${words}\n`)
+      resolve(known)
+    })
+    child.on('exit', (code, signal) =>
+      resolve(signal === null ? (code ?? 1) : 128 + osConstants.signals[signal]),
+    )
+  })
+}
+
+async function main(): Promise<void> {
+  try {
+    const request = JSON.parse(readFileSync(REQUEST_FD, 'utf8')) as InitRequest
+    enter(request)
+    process.exit(await runInside(request))
+  } catch (error) {
+    process.stderr.write(`mica: run: ${reasonOf(error)}\n`)
+    process.exit(FAILED)
+  }
+}
+
+if (process.env.MICA_CONTAINER_INIT === '1') {
+  delete process.env.MICA_CONTAINER_INIT
+  await main()
+}

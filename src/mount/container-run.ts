@@ -1,0 +1,101 @@
+// Running commands in containers: the first one in namespaces of its own (container-init.ts), further
+// ones by entering those.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { stat } from 'node:fs/promises'
+import { constants as osConstants } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { native } from '../sys/native.js'
+import { threadArena } from '../sys/thread-arena.js'
+import { type InitRequest, REQUEST_FD, runInside } from './container-init.js'
+import { MountError, systemError } from './errors.js'
+
+const CLONE_FS = 0x200
+const CLONE_NEWNS = 0x20000
+const CLONE_NEWUTS = 0x4000000
+const CLONE_NEWIPC = 0x8000000
+const CLONE_NEWPID = 0x20000000
+const O_PATH_DIRECTORY = 0o10200000
+
+/** A started container. */
+export type Started = {
+  /** Its first process, as this machine counts. */
+  readonly pid: number
+  /** Its exit status: 128 + N when signal N ended it. */
+  readonly ended: Promise<number>
+}
+
+/**
+ * Makes libuv's threads. The kernel allows no new ones to a process whose children are to live in
+ * another pid namespace.
+ */
+async function makeThreads(): Promise<void> {
+  await stat('/')
+}
+
+/**
+ * Starts a container's command; without `isInteractive` it has no input. This process's later children
+ * live in the container's pid namespace.
+ */
+export async function startContainer(request: InitRequest, isInteractive: boolean): Promise<Started> {
+  threadArena()
+  await makeThreads()
+  const unshared = native.unshare(CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
+  if (unshared < 0) throw systemError(unshared, 'namespaces for', request.root, 'unshare')
+  const script = fileURLToPath(new URL('./container-init.js', import.meta.url))
+  const child = spawn(process.execPath, [script], {
+    stdio: [isInteractive ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe'],
+    env: { ...process.env, MICA_CONTAINER_INIT: '1' },
+  })
+  const pipe = child.stdio[REQUEST_FD] as NodeJS.WritableStream
+  pipe.on('error', () => {})
+  pipe.end(JSON.stringify(request))
+  return { pid: child.pid ?? 0, ended: passSignals(child) }
+}
+
+function passSignals(child: ChildProcess): Promise<number> {
+  // The terminal's go to the whole group; those sent to us alone go on.
+  const isTerminal = process.stdin.isTTY === true
+  for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
+    process.on(signal, () => void (isTerminal || child.kill(signal)))
+  }
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const) {
+    process.on(signal, () => void child.kill(signal))
+  }
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (code, signal) =>
+      resolve(signal === null ? (code ?? 1) : 128 + osConstants.signals[signal]),
+    )
+  })
+}
+
+/** Runs a further command in a container whose first process is `pid`. Resolves with its exit status. */
+export async function execIn(pid: number, request: InitRequest): Promise<number> {
+  threadArena()
+  await makeThreads()
+  const open = (path: string, flags: number): number => {
+    const fd = native.openPath(Buffer.from(path), flags, 0)
+    if (fd < 0) throw systemError(fd, 'enter', path, 'open')
+    return fd
+  }
+  const root = open(`/proc/${pid}/root`, O_PATH_DIRECTORY)
+  const spaces = (
+    [
+      ['ipc', CLONE_NEWIPC],
+      ['uts', CLONE_NEWUTS],
+      ['pid', CLONE_NEWPID],
+      ['mnt', CLONE_NEWNS],
+    ] as const
+  ).map(([name, type]) => ({ fd: open(`/proc/${pid}/ns/${name}`, 0), type, name }))
+  native.unshare(CLONE_FS)
+  for (const { fd, type, name } of spaces) {
+    const result = native.setns(fd, type)
+    if (result < 0) throw systemError(result, 'enter', `${name} namespace`, 'setns')
+    native.close(fd)
+  }
+  const entered = native.chroot(Buffer.from(`/proc/self/fd/${root}`))
+  if (entered < 0) throw new MountError('the container has ended', 'ESRCH')
+  process.chdir('/')
+  return runInside(request, 'exec')
+}
