@@ -264,14 +264,16 @@ export function find(
     if (isBent && path === 0) return -ENOMEM
     const markers = pushDir(u, layer, fd, name, word, path, hasMore)
     if (markers < 0) return markers
-    if (!hasMore || (markers & M_OPAQUE) !== 0) break
+    if ((markers & M_OPAQUE) !== 0) break
+    // An absolute redirect leads to the lowers even where the parent has none.
+    if ((markers & M_REDIRECT) !== 0 && u.bytes[SCRATCH_PATH] === 0x2f) return followRedirect(u, layer)
+    if (!hasMore) break
     if (hasDots) {
       const dot = hasDotWhiteout(u, fd, name, length)
       if (dot < 0) return dot
       if (dot === 1) break
     }
     if ((markers & M_REDIRECT) !== 0) {
-      if (u.bytes[SCRATCH_PATH] === 0x2f) return followRedirect(u, layer)
       length = found.redirectLength
       if (length > 255 || u.bytes.subarray(SCRATCH_PATH, SCRATCH_PATH + length).includes(0x2f)) return -EIO
       u.bytes.copyWithin(FIND_NEW_NAME, SCRATCH_PATH, SCRATCH_PATH + length + 1)

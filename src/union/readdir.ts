@@ -260,7 +260,9 @@ function addReal(
       showIno(u, lo, hi, device, ino)
       let type = u.bytes[d + 18]!
       if (place !== 0) {
-        if (type === T_DIR || type === 0) adoptIno(u, node, place)
+        if (type === 0) type = Math.max(checkType(u, fd, name, hasXattrWhiteouts), 0)
+        if (type === T_DIR) adoptIno(u, node, place)
+        else settle(u, place)
         continue
       }
       if (type === 0 || type === T_CHR || (hasXattrWhiteouts && type === T_REG)) {
@@ -290,7 +292,9 @@ function addReal(
   if (r < 0) return r
   for (const name of whiteouts) {
     const hash = hashAt(name, 0, name.length)
-    if (name.length > 0 && w.find(name, 0, name.length, hash) === 0) {
+    const place = w.find(name, 0, name.length, hash)
+    if (place !== 0) settle(u, place)
+    else if (name.length > 0) {
       if (w.add(name, 0, name.length, hash, HIDDEN, layer, 0, 0) === 0) return -ENOMEM
     }
   }
@@ -327,6 +331,12 @@ function impureIno(u: Union, node: number, fd: number, name: number, length: num
   return 0
 }
 
+/** A name of the upper that is hidden or a file further down: it is not merged with what is below that. */
+function settle(u: Union, place: number): void {
+  const info = u.t.blocks[(place >> 2) + 2]!
+  if ((info & 0xff) === T_DIR && u.isUpper(info >>> 8)) u.t.blocks[(place >> 2) + 2] = T_DIR | (1 << 8)
+}
+
 /** A name of the upper that is a directory below too: it shows the topmost lower's ino if merged. */
 function adoptIno(u: Union, node: number, place: number): void {
   const t = u.t
@@ -338,7 +348,7 @@ function adoptIno(u: Union, node: number, place: number): void {
   u.bytes[ENTRY_NAME + length] = 0
   const markers = readMarkers(u, dirFd(u, node, 0), ENTRY_NAME)
   // Noted as done by moving the entry's layer below the upper: the hint is for files only.
-  t.blocks[word + 2] = T_DIR | (1 << 8)
+  settle(u, place)
   if (markers < 0 || (markers & (M_OPAQUE | M_REDIRECT)) !== 0) return
   t.blocks[word] = ino[0]!
   t.blocks[word + 1] = ino[1]!
