@@ -28,30 +28,42 @@ export async function minimize(lines: string[], fails: Fails): Promise<string[]>
 }
 
 const isHead = (line: string) => line.startsWith('layers ') || line.startsWith('#')
+const isStep = (line: string) => line !== '' && !isHead(line)
 
-/** Returns the smallest script found within `budget` ms that differs in the same way, and its report. */
+/**
+ * Returns the smallest script found within `budget` ms that differs in the same way, and its report.
+ * Trees are compared once, at the end, where that shows the failure: it is much faster, and comparing
+ * after each operation warms caches that some failures need cold.
+ */
 export async function shrink(union: Union, failed: Outcome, plan: Plan, budget = 90_000): Promise<Outcome> {
   const end = Date.now() + budget
+  const head = failed.script.split('\n').filter(isHead)
+  const { flags = [], cross = false } = plan
   let best = failed
-  const attempt = async (lines: string[], head: string[], each: boolean): Promise<boolean> => {
+  const attempt = async (lines: string[], each: boolean): Promise<boolean> => {
     if (Date.now() > end) return false
     const script = `${[...head, ...lines].join('\n')}\n`
-    const { flags, cross } = plan
-    const outcome = await run(union, { script, each, ...(flags && { flags }), ...(cross && { cross }) })
+    const outcome = await run(union, { script, each, cross, flags: cross ? flags : ['--quick', ...flags] })
     if (outcome.kind !== failed.kind) return false
-    best = { ...outcome, script }
+    best = each ? outcome : { ...outcome, script }
     return true
   }
-  const lines = failed.script.split('\n').filter((line) => line !== '')
-  const head = lines.filter(isHead)
-  const body = lines.filter((line) => !isHead(line))
-  // Comparing after each operation warms every cache: some failures need the cold ones.
-  const each = await attempt(
-    body.filter((line) => line !== 'check'),
-    head,
-    true,
-  )
-  const start = each ? body.filter((line) => line !== 'check') : body
-  await minimize(start, (rest) => attempt(rest, head, each))
+  const all = failed.script.split('\n').filter(isStep)
+  const bare = all.filter((line) => line !== 'check')
+  // What was tried last with success is in `best`, cut off behind the operation that failed.
+  const isSeenAtOnce = await attempt(bare, true)
+  const cut = best.script.split('\n').filter((line) => isStep(line) && line !== 'check')
+  const ways: [string[], boolean][] = [
+    [cut, false],
+    [bare, false],
+    [all, false],
+    [cut, true],
+  ]
+  for (const [lines, each] of ways) {
+    if (each && !isSeenAtOnce) continue
+    if (!(await attempt(lines, each))) continue
+    await minimize(lines, (rest) => attempt(rest, each))
+    break
+  }
   return best
 }
