@@ -18,6 +18,7 @@ import {
   addLinked,
   allocNode,
   at,
+  F_COPYING,
   F_DEAD,
   F_IMPURE,
   F_LINKED,
@@ -79,7 +80,10 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
     dentry = 0
   }
   let node = 0
-  if (!isDir && found.nlink > 1) node = findLinked(t, found.ino[0]!, found.ino[1]!)
+  if (!isDir && found.nlink > 1) node = findLinked(t, found.ino[0]!, found.ino[1]!, found.layer)
+  // A copy for open handles alone is being made: it will not be at this name.
+  const away = F_NAMELESS | F_COPYING
+  if (node !== 0 && (t.nodes[at(node) + N_INFO]! & away) === away) node = 0
   const isNew = node === 0
   if (isNew) {
     node = newNode(u, isDir)

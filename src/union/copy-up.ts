@@ -12,6 +12,7 @@ import {
   ENODATA,
   ENOENT,
   ENOMEM,
+  ENOTEMPTY,
   EOPNOTSUPP,
   EPERM,
   ERANGE,
@@ -36,11 +37,11 @@ import {
 } from '../vfs/arena.js'
 import { PARKED } from '../vfs/file-system.js'
 import { copyName, dirFd, locate } from './address.js'
-import { S_IFDIR, S_IFMT, S_IFREG } from './attr.js'
+import { S_IFMT, S_IFREG } from './attr.js'
 import { supersede } from './bind.js'
 import { D_PARENT } from './dentry-table.js'
 import { readReals, writeReals } from './dir-stack.js'
-import { copyUpOtherNames } from './hard-links.js'
+import { copyUpOtherNames, takeBackNames } from './hard-links.js'
 import {
   at,
   F_COPYING,
@@ -50,7 +51,6 @@ import {
   isLive,
   N_DENTRY,
   N_FORWARD,
-  N_GENERATION,
   N_HIDDEN,
   N_INFO,
   N_INO,
@@ -191,10 +191,9 @@ function makeUpperDirectory(u: Union, lowerFd: number, parent: number, parentFd:
   if (r < 0) return r
   r = copyAttributes(u, lowerFd, 0, workFd, temp, SCRATCH_STAT >> 2)
   if (r === 0) r = moveIntoPlace(u, parent, parentFd, temp, COPY_DIR_NAME)
-  if (r === -EEXIST || r === -39)
-    r = 0 // made by an earlier life of this mount
-  else if (r < 0) sys.unlinkAt(workFd, temp, AT_REMOVEDIR)
-  return r
+  if (r < 0) sys.unlinkAt(workFd, temp, AT_REMOVEDIR)
+  // Made by an earlier life of this mount.
+  return r === -EEXIST || r === -ENOTEMPTY ? 0 : r
 }
 
 /** Renames a finished temporary object into an upper directory and keeps that one's times. */
@@ -391,7 +390,6 @@ function copyRegular(u: Union, node: number, fd: number, ref: number, temp: numb
   if (r !== PARKED) {
     // No pool, or no request (tests without a mount): done here and now.
     const ended = completeCopy(u, node, from, to, job, r)
-    if (parked === PARKED) u.sys.wake(node, ended)
     return parked === PARKED ? PARKED : ended
   }
   u.jobs.set(job, { node, from, to })
@@ -403,27 +401,24 @@ export function copyEnded(u: Union, job: number, result: number): void {
   const copy = u.jobs.get(job)
   if (copy === undefined) return
   u.jobs.delete(job)
-  const r = completeCopy(u, copy.node, copy.from, copy.to, job, result)
-  u.sys.wake(copy.node, r)
+  completeCopy(u, copy.node, copy.from, copy.to, job, result)
 }
 
 function completeCopy(u: Union, node: number, from: number, to: number, job: number, result: number): number {
-  const temp = writeTempName(u, job)
   let r = result < 0 ? result : u.sys.statAt(from, 0, SCRATCH_STAT)
   if (r >= 0) r = copyAttributes(u, from, 0, to, 0, SCRATCH_STAT >> 2)
   u.sys.close(from)
   u.sys.close(to)
-  return endCopy(u, node, finish(u, node, r, writeTempName(u, job)), temp)
+  return endCopy(u, node, finish(u, node, r, writeTempName(u, job)))
 }
 
-/** F_COPYING is over. */
-function endCopy(u: Union, node: number, result: number, _temp = 0): number {
+/** F_COPYING is over: all requests that wait for it go on, or fail as it did. Returns `result`. */
+function endCopy(u: Union, node: number, result: number): number {
   const t = u.t
   t.lock()
   t.nodes[at(node) + N_INFO]! &= ~F_COPYING
   t.unlock()
-  // Requests that were parked meanwhile by others go on or fail with us.
-  if (result !== PARKED) u.sys.wake(node, Math.min(result, 0))
+  u.sys.wake(node, Math.min(result, 0))
   return result
 }
 
@@ -442,16 +437,8 @@ function finish(u: Union, node: number, r: number, temp: number): number {
     sys.unlinkAt(workFd, temp, 0)
     return r
   }
-  t.lock()
-  const parent = parentOf(u, node)
-  t.unlock()
-  const parentFd = parent === 0 ? -1 : upperDir(u, parent)
-  t.lock()
-  t.nodes[n + N_SEQ]!++
-  if (parent !== 0) copyName(u, t.nodes[n + N_DENTRY]! * DENTRY_WORDS, COPY_NAME)
-  t.unlock()
-
-  let pin = 0
+  const { parent, fd: parentFd } = claimPlace(u, node)
+  let pin = -1
   if (parent === 0) {
     // Nameless: its copy lives on behind an fd alone.
     pin = sys.openAt(workFd, temp, O_PATH)
@@ -459,17 +446,19 @@ function finish(u: Union, node: number, r: number, temp: number): number {
   } else if (parentFd < 0) r = parentFd
   else {
     if (nlink > 1) r = copyUpOtherNames(u, node, temp, COPY_NAME, parent)
-    if (r === 0) r = moveIntoPlace(u, parent, parentFd, temp, COPY_NAME)
+    if (r === 0) {
+      r = moveIntoPlace(u, parent, parentFd, temp, COPY_NAME)
+      if (r < 0 && nlink > 1) takeBackNames(u)
+    }
   }
   if (r < 0) sys.unlinkAt(workFd, temp, 0)
 
   t.lock()
-  let oldPin = 0
+  // A pin of the lower would outlive the name that the node may have got meanwhile.
+  const oldPin = r === 0 ? t.nodes[n + N_PIN]! : pin + 1
   if (r === 0) {
-    if (parent === 0) {
-      oldPin = t.nodes[n + N_PIN]!
-      t.nodes[n + N_PIN] = pin + 1
-    } else ageSnapshot(t, parent)
+    t.nodes[n + N_PIN] = pin + 1
+    if (parent !== 0) ageSnapshot(t, parent)
     t.nodes[n + N_LAYER] = 0
     t.nodes[n + N_HIDDEN] = 0
     t.nodes[n + N_INFO]! |= F_UPPER
@@ -480,6 +469,30 @@ function finish(u: Union, node: number, r: number, temp: number): number {
   t.unlock()
   if (oldPin > 0) sys.close(oldPin - 1)
   return r
+}
+
+/**
+ * Makes a node whose copy is ready odd. Returns the directory of its first name (0: it has none) and
+ * that one's upper fd or -errno; the name is left at COPY_NAME. A lookup may have added a name since
+ * the last time somebody looked: name and directory are taken together.
+ */
+function claimPlace(u: Union, node: number): { parent: number; fd: number } {
+  const t = u.t
+  const n = at(node)
+  for (;;) {
+    t.lock()
+    const parent = parentOf(u, node)
+    t.unlock()
+    const fd = parent === 0 ? -1 : upperDir(u, parent)
+    t.lock()
+    if (parentOf(u, node) === parent) {
+      t.nodes[n + N_SEQ]!++
+      if (parent !== 0) copyName(u, t.nodes[n + N_DENTRY]! * DENTRY_WORDS, COPY_NAME)
+      t.unlock()
+      return { parent, fd }
+    }
+    t.unlock()
+  }
 }
 
 /** Notes on the copy which ino the object shows, so that it does after a remount too. */
@@ -493,5 +506,3 @@ export function storeIno(u: Union, node: number, fd: number, ref: number): numbe
   // Where the attribute can't be kept (user.* on a symbolic link) the ino changes at remount.
   return r === -EOPNOTSUPP || r === -EPERM ? 0 : r
 }
-
-export { N_GENERATION, S_IFDIR }

@@ -7,18 +7,21 @@
 // first copied up or counted: names are found by d_ino, so that no file is looked at.
 
 import { ENOENT, EOPNOTSUPP, EPERM, isAbsent } from '../base/errno.js'
-import { SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY, SCRATCH_STAT } from '../vfs/arena.js'
+import { SCRATCH_LIST, SCRATCH_STAT } from '../vfs/arena.js'
+import { copyName, dirFd } from './address.js'
 import { bind, forget } from './bind.js'
 import { markImpure, upperDir, writeTimes } from './copy-up.js'
-import { at, F_LINKED, F_UPPER, N_INFO, N_INO, N_LAYER, T_DIR } from './inode-table.js'
+import { D_NEXT, D_PARENT } from './dentry-table.js'
+import { at, F_LINKED, F_UPPER, N_DENTRY, N_INFO, N_INO, N_LAYER, T_DIR } from './inode-table.js'
 import { find, found } from './lookup.js'
 import { PART_NAME } from './scratch.js'
 import { ageSnapshot } from './snapshot.js'
-import { H_LINKS_REMOVED, ROOT } from './state.js'
+import { DENTRY_WORDS, H_LINKS_REMOVED, ROOT } from './state.js'
 import { type Union, YES_AT } from './union.js'
 
 const O_DIRECTORY = 0o200000
 const O_PATH = 0o10000000
+const LIST_BYTES = 65536
 const LINK_STAT = SCRATCH_STAT + 384
 
 /**
@@ -34,12 +37,51 @@ export function copyUpOtherNames(
 ): number {
   const n = at(node)
   const { nodes } = u.t
-  let ownLength = 0
-  while (u.bytes[own + ownLength] !== 0) ownLength++
-  const ownName = Buffer.from(u.bytes.slice(own, own + ownLength))
-  return eachVisible(u, nodes[n + N_LAYER]!, nodes[n + N_INO]!, nodes[n + N_INO + 1]!, (parent, name) =>
-    parent === ownParent && name.equals(ownName) ? 0 : linkCopy(u, parent, name, temp),
-  )
+  const ownName = nameAt(u, own)
+  linked.length = 0
+  const link = (parent: number, name: Buffer) =>
+    parent === ownParent && name.equals(ownName) ? 0 : linkCopy(u, parent, name, temp)
+  // First the names that the node goes by: some may be where the layer's own paths don't lead.
+  let r = 0
+  for (let i = 0; r === 0; i++) {
+    const parent = boundName(u, node, i)
+    if (parent === 0) break
+    r = link(parent, nameAt(u, PART_NAME))
+  }
+  if (r === 0) r = eachVisible(u, nodes[n + N_LAYER]!, nodes[n + N_INO]!, nodes[n + N_INO + 1]!, link)
+  if (r < 0) takeBackNames(u)
+  return r
+}
+
+/** Names that copyUpOtherNames() made; finishing a copy-up is one synchronous step. */
+const linked: [parent: number, name: Buffer][] = []
+
+/** The copy-up failed after all: its other names go again, and the lower's show. */
+export function takeBackNames(u: Union): void {
+  for (const [parent, name] of linked) {
+    place(u, name)
+    u.sys.unlinkAt(dirFd(u, parent, 0), PART_NAME, 0)
+  }
+  linked.length = 0
+}
+
+/** Leaves the name of a node's dentry number `index` at PART_NAME; returns its directory, 0 at the end. */
+function boundName(u: Union, node: number, index: number): number {
+  const t = u.t
+  t.lock()
+  let dentry = t.nodes[at(node) + N_DENTRY]!
+  for (let i = 0; i < index && dentry !== 0; i++) dentry = t.dentries[dentry * DENTRY_WORDS + D_NEXT]!
+  const parent = dentry === 0 ? 0 : t.dentries[dentry * DENTRY_WORDS + D_PARENT]!
+  if (dentry !== 0) copyName(u, dentry * DENTRY_WORDS, PART_NAME)
+  t.unlock()
+  return parent
+}
+
+/** The NUL-terminated name at a place of the arena. */
+function nameAt(u: Union, place: number): Buffer {
+  let end = place
+  while (u.bytes[end] !== 0) end++
+  return Buffer.from(u.bytes.slice(place, end))
 }
 
 /** Links the copy to one more name, in the directory's upper. */
@@ -53,6 +95,7 @@ function linkCopy(u: Union, parent: number, name: Buffer, temp: number): number 
   place(u, name)
   r = u.sys.linkAt(u.config.workFd, temp, fd, PART_NAME)
   if (r < 0) return r
+  linked.push([parent, name])
   u.sys.utimensAt(fd, 0, writeTimes(u, LINK_STAT >> 2))
   u.t.lock()
   ageSnapshot(u.t, parent)
@@ -84,7 +127,8 @@ export function countHidden(u: Union): number {
   const { mode, nlink, layer, markers } = found
   const lo = found.ino[0]!
   const hi = found.ino[1]!
-  const names = linkGroups(u, layer).get(keyOf(lo, hi))
+  const groups = linkGroups(u, layer)
+  const names = typeof groups === 'number' ? undefined : groups.get(keyOf(lo, hi))
   let visible = 0
   if (names !== undefined) {
     eachVisible(u, layer, lo, hi, () => {
@@ -109,7 +153,9 @@ function eachVisible(
   hi: number,
   visit: (parent: number, name: Buffer) => number,
 ): number {
-  for (const path of linkGroups(u, layer).get(keyOf(lo, hi)) ?? []) {
+  const groups = linkGroups(u, layer)
+  if (typeof groups === 'number') return groups
+  for (const path of groups.get(keyOf(lo, hi)) ?? []) {
     const held: number[] = []
     const parts = split(path)
     const last = parts.pop()!
@@ -164,33 +210,40 @@ function split(path: Buffer): Buffer[] {
   return parts
 }
 
-/** Returns the link groups of a layer, scanning it the first time. */
-function linkGroups(u: Union, layer: number): Map<string, Buffer[]> {
+/** Returns the link groups of a layer, scanning it the first time, or -errno. */
+function linkGroups(u: Union, layer: number): Map<string, Buffer[]> | number {
   let result = u.linkGroups.get(layer)
   if (result !== undefined) return result
   const root = u.config.layers[layer]!.fd
   const counts = new Map<string, number>()
-  scan(u, root, Buffer.alloc(0), (key) => counts.set(key, (counts.get(key) ?? 0) + 1))
+  let r = scan(u, root, Buffer.alloc(0), (key) => counts.set(key, (counts.get(key) ?? 0) + 1))
+  if (r < 0) return r
   result = new Map()
   for (const [key, count] of counts) if (count > 1) result.set(key, [])
   if (result.size > 0) {
     const known = result
-    scan(u, root, Buffer.alloc(0), (key, path) => known.get(key)?.push(path()))
+    r = scan(u, root, Buffer.alloc(0), (key, path) => known.get(key)?.push(path()))
+    if (r < 0) return r
   }
   u.linkGroups.set(layer, result)
   return result
 }
 
-function scan(u: Union, dir: number, path: Buffer, each: (key: string, path: () => Buffer) => void): void {
+/**
+ * Calls `each` for every file below a directory. Returns 0 or -errno. Reads into SCRATCH_LIST: a listing
+ * may be under way in SCRATCH_DIRENTS.
+ */
+function scan(u: Union, dir: number, path: Buffer, each: (key: string, path: () => Buffer) => void): number {
   const fd = u.sys.openAt(dir, 0, O_DIRECTORY)
-  if (fd < 0) return
+  if (fd < 0) return fd
+  let r = 0
   const children: Buffer[] = []
   const below = (name: Buffer) => (path.length === 0 ? name : Buffer.concat([path, Buffer.from('/'), name]))
   for (;;) {
-    const r = u.sys.getdents(fd, SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY)
+    r = u.sys.getdents(fd, SCRATCH_LIST, LIST_BYTES)
     if (r <= 0) break
-    const end = SCRATCH_DIRENTS + r
-    for (let d = SCRATCH_DIRENTS; d < end; d += u.bytes[d + 16]! | (u.bytes[d + 17]! << 8)) {
+    const end = SCRATCH_LIST + r
+    for (let d = SCRATCH_LIST; d < end; d += u.bytes[d + 16]! | (u.bytes[d + 17]! << 8)) {
       const type = u.bytes[d + 18]!
       const name = d + 19
       let nul = name
@@ -204,11 +257,12 @@ function scan(u: Union, dir: number, path: Buffer, each: (key: string, path: () 
     }
   }
   for (const name of children) {
+    if (r < 0) break
     place(u, name)
     const child = u.sys.openAt(fd, PART_NAME, O_PATH | O_DIRECTORY)
-    if (child < 0) continue
-    scan(u, child, below(name), each)
-    u.sys.close(child)
+    r = child < 0 ? child : scan(u, child, below(name), each)
+    if (child >= 0) u.sys.close(child)
   }
   u.sys.close(fd)
+  return r
 }

@@ -35,6 +35,7 @@ export const F_COPYING = 1 << 7 // its data is being copied up
 export const F_LINKED = 1 << 8 // in the link table
 export const F_STACK = 1 << 9 // N_LAYER is a reference to a directory stack
 export const F_IMPURE = 1 << 10 // upper directory: may hold objects with a stored ino or a redirect
+export const F_LOWER_BACKING = 1 << 11 // N_BACKING is an id of the lower file
 export const F_DEAD = 1 << 12 // freed as soon as the last handle is closed
 
 export const T_DIR = 4
@@ -88,12 +89,16 @@ function linkSlot(t: Tables, lo: number, hi: number): number {
   return h & (t.links.length - 1)
 }
 
-/** Returns the live node of a multiply linked file, or 0. */
-export function findLinked(t: Tables, lo: number, hi: number): number {
+/**
+ * Returns the live node of a multiply linked file, or 0. Names in different layers are different
+ * nodes even of one inode (layers may share files): a node's names are all in its own layer.
+ */
+export function findLinked(t: Tables, lo: number, hi: number, layer: number): number {
   let node = t.links[linkSlot(t, lo, hi)]!
   while (node !== 0) {
     const n = node * NODE_WORDS
-    if (t.nodes[n + N_INO] === lo && t.nodes[n + N_INO + 1] === hi) return node
+    const isSame = t.nodes[n + N_INO] === lo && t.nodes[n + N_INO + 1] === hi
+    if (isSame && t.nodes[n + N_LAYER] === layer) return node
     node = t.nodes[n + N_LINK_NEXT]!
   }
   return 0

@@ -5,7 +5,7 @@
 // cached ones live all are cached (N_IO counts them, + and -). A lower backing id is never given to
 // an open that may write: the kernel would write to the lower file.
 
-import { EBADF, EIO, ENOENT, EPERM, EROFS, ESTALE } from '../base/errno.js'
+import { EBADF, EIO, ENOENT, ENOMEM, EPERM, EROFS, ESTALE } from '../base/errno.js'
 import { SCRATCH_STAT, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
 import { NO_HANDLE, PARKED } from '../vfs/file-system.js'
 import { dirFd, hasMoved, locate } from './address.js'
@@ -14,6 +14,7 @@ import { ALL, copyUp } from './copy-up.js'
 import {
   at,
   F_DEAD,
+  F_LOWER_BACKING,
   F_STALE,
   F_UPPER,
   isLive,
@@ -83,7 +84,8 @@ export function openFile(u: Union, node: number, flags: number, openFlags: numbe
         return e
       }
     }
-    return openReal(u, node, fd, isLower, mayPass(u, fd, isLower))
+    const e = openReal(u, node, fd, isLower, mayPass(u, fd, isLower))
+    if (e !== MOVED) return e
   }
   return -EIO
 }
@@ -124,9 +126,13 @@ export function killSuid(u: Union, fd: number): number {
   return wanted === mode ? 0 : u.sys.chmodAt(fd, 0, wanted & 0o7777)
 }
 
+/** The file was copied up since its lower was opened: open it anew. */
+const MOVED = 1
+
 /**
  * Makes a handle of a real fd of a node and chooses its data mode; fills u.opened. The fd is the
- * handle's from here on. `isPassable`: the kernel may do the data itself.
+ * handle's from here on, and closed when there is none. `isPassable`: the kernel may do the data
+ * itself. Returns 0, -errno, or (for a lower's fd) MOVED.
  */
 export function openReal(u: Union, node: number, fd: number, isLower: boolean, isPassable: boolean): number {
   const t = u.t
@@ -142,7 +148,10 @@ export function openReal(u: Union, node: number, fd: number, isLower: boolean, i
     t.lock()
     const io = t.nodes[n + N_IO]!
     backing = t.nodes[n + N_BACKING]!
+    if (isLower && isUp(u, node)) return giveUp(u, fd, 0, MOVED)
     if (io > 0 && backing > 0) {
+      // No node could take over at the copy-up: the kernel must not write by a lower's id.
+      if (!isLower && (t.nodes[n + N_INFO]! & F_LOWER_BACKING) !== 0) return giveUp(u, fd, 0, -ENOMEM)
       t.nodes[n + N_IO] = io + 1
       break
     }
@@ -159,16 +168,22 @@ export function openReal(u: Union, node: number, fd: number, isLower: boolean, i
     t.unlock()
     const id = u.sys.backingOpen(config.device, fd)
     t.lock()
-    t.nodes[n + N_BACKING] = id > 0 ? id + 1 : 0
+    const hasMoved = isLower && isUp(u, node)
+    const isUsed = id > 0 && !hasMoved && t.nodes[n + N_IO]! >= 0
+    t.nodes[n + N_BACKING] = isUsed ? id + 1 : 0
     t.announce()
-    if (id > 0) {
+    if (isUsed) {
       backing = id + 1
       t.nodes[n + N_IO]!++
+      if (isLower) t.nodes[n + N_INFO]! |= F_LOWER_BACKING
+      else t.nodes[n + N_INFO]! &= ~F_LOWER_BACKING
       break
     }
+    if (hasMoved) return giveUp(u, fd, id, MOVED)
     // Not on this file system, or not permitted to this process at all: the page cache does it.
     if (id === -EPERM) u.hasNoPassthrough = true
     t.unlock()
+    if (id > 0) u.sys.backingClose(config.device, id)
     return openReal(u, node, fd, isLower, false)
   }
   t.nodes[n + N_OPENS]!++
@@ -181,6 +196,19 @@ export function openReal(u: Union, node: number, fd: number, isLower: boolean, i
   const keep = isLower || config.dataMode !== 'passthrough' || u.hasNoPassthrough ? FOPEN_KEEP_CACHE : 0
   u.opened.flags = FOPEN_NOFLUSH | (backing > 0 ? FOPEN_PASSTHROUGH : keep)
   return 0
+}
+
+/** Under the lock: a node's data is in the upper now. */
+function isUp(u: Union, node: number): boolean {
+  return (u.t.nodes[at(node) + N_INFO]! & (F_UPPER | F_STALE)) !== 0
+}
+
+/** Under the lock, which it gives back: closes an fd (and a backing id > 0) that no handle gets. */
+function giveUp(u: Union, fd: number, backingId: number, result: number): number {
+  u.t.unlock()
+  if (backingId > 0) u.sys.backingClose(u.config.device, backingId)
+  u.sys.close(fd)
+  return result
 }
 
 /** RELEASE: closes a handle. */
