@@ -8,11 +8,16 @@ import { LRUCache } from 'lru-cache'
 import type { Native } from '../sys/native.js'
 
 const HELD_BACK = 2048
+/** An fd that was used in one of this many steps back may be in the hands of the running request. */
+const IN_USE_STEPS = 4096
 
 export class DirFds {
   readonly #fds: LRUCache<number, number>
   readonly #sys: Native
   #generations = new Int32Array(1024)
+  /** The step of the last use, by fd. */
+  #uses = new Float64Array(1024)
+  #step = 0
   #dropped: number[] = []
 
   constructor(sys: Native, max: number) {
@@ -27,6 +32,7 @@ export class DirFds {
   get(node: number, layer: number, generation: number): number {
     const fd = this.#fds.get(node * 512 + layer)
     if (fd === undefined) return -1
+    this.#uses[fd] = ++this.#step
     if (this.#generations[fd] === generation) return fd
     this.#fds.delete(node * 512 + layer)
     return -1
@@ -38,8 +44,12 @@ export class DirFds {
       const larger = new Int32Array(Math.max(fd + 1, this.#generations.length * 2))
       larger.set(this.#generations)
       this.#generations = larger
+      const uses = new Float64Array(larger.length)
+      uses.set(this.#uses)
+      this.#uses = uses
     }
     this.#generations[fd] = generation
+    this.#uses[fd] = ++this.#step
     this.#fds.set(node * 512 + layer, fd)
     if (this.#dropped.length > HELD_BACK) this.#close(HELD_BACK / 2)
   }
@@ -49,11 +59,13 @@ export class DirFds {
     this.#fds.delete(node * 512 + layer)
   }
 
-  /** Closes half of what is kept: the process is out of fds. */
+  /** The process is out of fds: closes up to half of what is kept, but nothing that is in use. */
   shrink(): void {
     const keep = this.#fds.size >>> 1
     while (this.#fds.size > keep) this.#fds.pop()
-    this.#close(this.#dropped.length)
+    const isOld = (fd: number) => this.#step - this.#uses[fd]! > IN_USE_STEPS
+    for (const fd of this.#dropped) if (isOld(fd)) this.#sys.close(fd)
+    this.#dropped = this.#dropped.filter((fd) => !isOld(fd))
   }
 
   close(): void {
