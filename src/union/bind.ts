@@ -122,14 +122,19 @@ export function newNode(u: Union, isDir: boolean): number {
   return node
 }
 
-/** Fills nodeid, generation and attributes of the Entry at `out`, whose Stat is in place. */
+/** Fills the Entry at `out` for a node whose real's Stat is in place. */
 export function writeEntry(u: Union, node: number, out: number): void {
+  writeEntryHead(u, node, out)
+  finishAttr(u, node, (out + ENTRY_ATTR) >> 2)
+}
+
+/** Fills nodeid and generation of the Entry at `out`, whose attributes getAttr() wrote. */
+export function writeEntryHead(u: Union, node: number, out: number): void {
   const w = out >> 2
   u.u32[w] = node
   u.u32[w + 1] = 0
   u.u32[w + 2] = u.t.nodes[at(node) + N_GENERATION]!
   u.u32[w + 3] = 0
-  finishAttr(u, node, w + (ENTRY_ATTR >> 2))
 }
 
 /** Returns the node that (parent, name) is bound to, or 0. */

@@ -6,7 +6,7 @@
 // an open that may write: the kernel would write to the lower file.
 
 import { EBADF, EIO, ENOENT, ENOMEM, EPERM, EROFS, ESTALE } from '../base/errno.js'
-import { SCRATCH_STAT, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
+import { SCRATCH_STAT, SCRATCH_VALUE, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
 import { NO_HANDLE, PARKED } from '../vfs/file-system.js'
 import { dirFd, hasMoved, locate } from './address.js'
 import { closeDoomed, reap } from './bind.js'
@@ -35,6 +35,7 @@ const O_TRUNC = 0o1000
 const O_NOATIME = 0o1000000
 const KEPT_FLAGS = 0o3 | 0o4010000
 const FUSE_OPEN_KILL_SUIDGID = 1
+const FUSE_WRITE_CACHE = 1
 const FUSE_WRITE_KILL_SUIDGID = 4
 
 const FOPEN_KEEP_CACHE = 2
@@ -319,7 +320,11 @@ export function writeFile(
 ): number {
   const fd = beginUse(u, node, handle, true)
   if (fd < 0 || fd === PARKED) return fd
+  // Pages of a mapping come back long after the store: that is no write(2), and the capability stays.
+  const isMapped = (writeFlags & FUSE_WRITE_CACHE) !== 0
+  const kept = isMapped ? u.sys.getXattrAt(fd, 0, u.refs.capability, SCRATCH_VALUE, 1024) : 0
   const r = u.sys.write(fd, offset, size, data)
+  if (kept > 0) u.sys.setXattrAt(fd, 0, u.refs.capability, SCRATCH_VALUE, kept, 0)
   if (r > 0 && (writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) killSuid(u, fd)
   endUse(u, handle, fd)
   return r

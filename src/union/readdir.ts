@@ -18,7 +18,7 @@ import {
 import { ENTRY_ATTR, ENTRY_BYTES } from '../vfs/file-system.js'
 import { dirFd } from './address.js'
 import { getAttr, overrideStat, showIno } from './attr.js'
-import { bind, closeDoomed, forget, reap, writeEntry } from './bind.js'
+import { bind, closeDoomed, forget, reap, writeEntry, writeEntryHead } from './bind.js'
 import { D_NODE, D_PARENT, findDentry, hashName } from './dentry-table.js'
 import { readReals } from './dir-stack.js'
 import {
@@ -518,7 +518,7 @@ function enterKnown(u: Union, parent: number, name: number, length: number, entr
   if (getAttr(u, node, SCRATCH_STAT) < 0) forget(u, node, 1)
   else {
     u.u32.copyWithin((entry + ENTRY_ATTR) >> 2, SCRATCH_STAT >> 2, (SCRATCH_STAT >> 2) + ATTR_WORDS)
-    writeEntry(u, node, entry)
+    writeEntryHead(u, node, entry)
   }
   return true
 }

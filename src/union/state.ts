@@ -84,6 +84,7 @@ export type Refs = {
   links: number
   whiteoutName: number
   defaultAcl: number
+  capability: number
   override: number[]
 }
 
@@ -117,6 +118,7 @@ export function createTables(config: UnionConfig): UnionState {
       links: 0,
       whiteoutName: 0,
       defaultAcl: 0,
+      capability: 0,
       override: [],
     },
     header: new SharedArrayBuffer(HEADER_WORDS * 4),

@@ -17,7 +17,7 @@ import {
 import { type Caller, ENTRY_ATTR, type FileSystem, type OpenResult, PARKED } from '../vfs/file-system.js'
 import { hasMoved, locate } from './address.js'
 import { getAttr, showIno } from './attr.js'
-import { bind, forget, writeEntry } from './bind.js'
+import { bind, forget, writeEntry, writeEntryHead } from './bind.js'
 import { copyEnded, copyUp } from './copy-up.js'
 import { createFile, linkNode, makeDirectory, makeNode, makeSymlink, makeTmpfile } from './create.js'
 import { D_NODE, findDentry, hashName } from './dentry-table.js'
@@ -91,6 +91,7 @@ export function createUnionState(config: UnionConfig, sys: Native = native): Uni
     links: store(xattrPrefix + LINKS),
     whiteoutName: store('whiteout%'),
     defaultAcl: store('system.posix_acl_default'),
+    capability: store('security.capability'),
     override: OVERRIDE_STAT.map(store),
   }
   const union = new Union(state, createArena(), sys)
@@ -179,7 +180,7 @@ export class UnionFileSystem implements FileSystem {
     if (node !== 0) {
       const r = getAttr(u, node, out + ENTRY_ATTR)
       if (r === 0) {
-        writeEntry(u, node, out)
+        writeEntryHead(u, node, out)
         return 0
       }
       forget(u, node, 1)
