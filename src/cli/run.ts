@@ -7,6 +7,7 @@ import { isRunning, mountContainer, removeContainer, unmountContainer } from '..
 import { startContainer } from '../mount/container-run.js'
 import { UsageError } from '../mount/errors.js'
 import { startTime } from '../mount/mount-info.js'
+import { makePlaceholders } from '../mount/placeholders.js'
 import {
   type Container,
   createContainer,
@@ -43,16 +44,17 @@ async function runContainer(
   options: Options,
 ): Promise<number> {
   const { path, isNew } = await mountContainer(store, container)
-  let status = OWN_FAILURE
+  const takeAway = makePlaceholders(path)
   try {
     const config = readConfig(store, container.image).run
     const request = requestOf(path, container.id.slice(0, 12), config, given, options)
     const { pid, ended } = await startContainer(request, options.interactive === true)
     noteStarted(store, container.id, pid, startTime(pid))
-    status = await ended
+    const status = await ended
     noteEnded(store, container.id, status)
     return status
   } finally {
+    takeAway()
     if (isNew) await unmountContainer(store, container).catch(() => unmountContainer(store, container, true))
   }
 }

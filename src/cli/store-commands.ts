@@ -2,9 +2,12 @@
 // the database and the registry client take their time to load.
 
 import type { Command } from 'commander'
+import { commitCommand } from './commit.js'
 import { createCommand } from './create.js'
 import { dfCommand } from './df.js'
+import { diffCommand } from './diff.js'
 import { execCommand } from './exec.js'
+import { exportCommand } from './export.js'
 import { historyCommand } from './history.js'
 import { imagesCommand } from './images.js'
 import { inspectCommand } from './inspect.js'
@@ -14,6 +17,7 @@ import { psCommand } from './ps.js'
 import { rmCommand } from './rm.js'
 import { rmiCommand } from './rmi.js'
 import { runCommand } from './run.js'
+import { saveCommand } from './save.js'
 import { tagCommand } from './tag.js'
 
 export const STORE_COMMANDS: readonly (() => Command)[] = [
@@ -30,4 +34,8 @@ export const STORE_COMMANDS: readonly (() => Command)[] = [
   rmCommand,
   pruneCommand,
   dfCommand,
+  commitCommand,
+  diffCommand,
+  exportCommand,
+  saveCommand,
 ]

@@ -101,17 +101,6 @@ function bindHostFile(opened: Opened): void {
   }
 }
 
-/** Mount points that an image lacks; where they can't be made, enterRoot() says so. */
-function makeMountPoints(root: string): void {
-  for (const name of ['proc', 'dev', 'sys']) {
-    try {
-      mkdirSync(`${root}/${name}`, { mode: 0o755 })
-    } catch {
-      // It is there, or can't be made.
-    }
-  }
-}
-
 function makeReadOnly(root: string): void {
   const path = encodePath(root)
   const bound = native.mount(root, path, '', MS_BIND | MS_REC, '')
@@ -136,7 +125,6 @@ function enter(request: InitRequest): void {
   const missing = enterRoot(root, () => {
     volumes.push(...request.volumes.map(openVolume))
     hostFiles = openHostFiles()
-    makeMountPoints(root)
     for (const volume of volumes) if (request.isReadOnly) tryEnsureBelow(root, volume)
     if (request.isReadOnly) makeReadOnly(root)
   })

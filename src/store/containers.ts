@@ -2,9 +2,10 @@
 // rows and directories; mounting and running are the mount side's.
 
 import { randomBytes, randomInt } from 'node:crypto'
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, utimesSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { isRoot } from './at.js'
+import { storedXattrName } from '../format/whiteout.js'
+import { close, imageXattrs, openRoot, setMode, setOwner, setTime, statAt, trySetXattr } from './at.js'
 import type { Digest } from './digest.js'
 import { StoreError } from './errors.js'
 import { discard } from './gc.js'
@@ -118,10 +119,15 @@ function makeDirectories(store: Store, id: string, image: Digest): void {
   const [top] = lowersOf(store, image)
   if (top === undefined) return
   // What a merged root shows is the upper's own root.
-  const { mode, uid, gid, atime, mtime } = statSync(top)
-  if (isRoot) chownSync(upper, uid, gid)
-  chmodSync(upper, mode & 0o7777)
-  utimesSync(upper, atime, mtime)
+  const [from, to] = [openRoot(top), openRoot(upper)]
+  const stat = statAt(from, '')!
+  setOwner(to, '', stat.uid, stat.gid)
+  setMode(to, '', stat.mode & 0o7777)
+  for (const [name, value] of imageXattrs(from, '') ?? [])
+    trySetXattr(to, '', storedXattrName(name) ?? name, value)
+  setTime(to, '', stat.mtime, stat.mtimeNs)
+  close(from)
+  close(to)
 }
 
 export type ContainerPaths = { readonly upper: string; readonly work: string; readonly merged: string }
