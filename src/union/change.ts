@@ -58,6 +58,13 @@ function copying(u: Union, node: number): boolean {
   return (u.t.nodes[at(node) + N_INFO]! & F_COPYING) !== 0
 }
 
+/** Ends a beginChange() that comes to nothing. */
+export function cancelChange(u: Union, node: number, other: number): void {
+  u.t.lock()
+  endChange(u, node, other)
+  u.t.unlock()
+}
+
 /** Under the lock: the end of beginChange(). */
 export function endChange(u: Union, node: number, other: number): void {
   const t = u.t

@@ -3,7 +3,8 @@
 import { EEXIST, EMFILE, ENOTEMPTY, EPERM } from '../base/errno.js'
 import { SCRATCH_STAT, STAT_ATTRIBUTES } from '../vfs/arena.js'
 import { dirFd } from './address.js'
-import { beginChange, endChange, hasLower, nodeOf, unname } from './change.js'
+import { findBound } from './bind.js'
+import { beginChange, cancelChange, endChange, hasLower, nodeOf, unname } from './change.js'
 import { upperDir } from './copy-up.js'
 import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER } from './inode-table.js'
@@ -31,6 +32,12 @@ export function removeFile(u: Union, parent: number, name: number, length: numbe
   let r = noteRemovedLink(u, node)
   if (r === 0) r = beginChange(u, node, 0)
   if (r !== 0) return r
+  const isUpperNow = (u.t.nodes[at(node) + N_INFO]! & F_UPPER) !== 0
+  if (isUpperNow !== isUpper || findBound(u, parent, name, length) !== node) {
+    // Copied up meanwhile: an open takes no lock of the kernel's.
+    cancelChange(u, node, 0)
+    return removeFile(u, parent, name, length)
+  }
   // Who has the file open, or just knows it, must reach it when the name is gone.
   const pin = u.sys.openAt(realDir, name, O_PATH)
   if (pin < 0 && pin !== -EMFILE) r = pin
