@@ -7,21 +7,22 @@
 // first copied up or counted: names are found by d_ino, so that no file is looked at.
 
 import { ENOENT, EOPNOTSUPP, EPERM, isAbsent } from '../base/errno.js'
-import { SCRATCH_LIST, SCRATCH_STAT } from '../vfs/arena.js'
+import { SCRATCH_LIST, SCRATCH_PATH, SCRATCH_STAT } from '../vfs/arena.js'
 import { copyName, dirFd } from './address.js'
 import { bind, forget } from './bind.js'
 import { markImpure, upperDir, writeTimes } from './copy-up.js'
 import { D_NEXT, D_PARENT } from './dentry-table.js'
 import { at, F_LINKED, F_UPPER, N_DENTRY, N_INFO, N_INO, N_LAYER, T_DIR } from './inode-table.js'
-import { find, found } from './lookup.js'
+import { find, found, M_REDIRECT, readMarkers } from './lookup.js'
 import { PART_NAME } from './scratch.js'
 import { ageSnapshot } from './snapshot.js'
-import { DENTRY_WORDS, H_LINKS_REMOVED, ROOT } from './state.js'
+import { DENTRY_WORDS, H_LINKS_REMOVED, H_MOVES, ROOT } from './state.js'
 import { type Union, YES_AT } from './union.js'
 
 const O_DIRECTORY = 0o200000
 const O_PATH = 0o10000000
 const LIST_BYTES = 65536
+const SLASH = 0x2f
 const LINK_STAT = SCRATCH_STAT + 384
 
 /**
@@ -156,21 +157,65 @@ function eachVisible(
   const groups = linkGroups(u, layer)
   if (typeof groups === 'number') return groups
   for (const path of groups.get(keyOf(lo, hi)) ?? []) {
-    const held: number[] = []
-    const parts = split(path)
-    const last = parts.pop()!
-    let r = walk(u, parts, held)
-    if (r === 0) {
-      const parent = held.at(-1) ?? ROOT
-      place(u, last)
-      r = find(u, parent, PART_NAME, last.length, LINK_STAT)
-      const isSame = found.layer === layer && found.ino[0] === lo && found.ino[1] === hi
-      if (r === 0 && isSame && found.mode >>> 12 !== T_DIR) r = visit(parent, last)
+    let r = visitPlace(u, layer, lo, hi, path, visit)
+    // Below a directory that was moved, the name shows at another place.
+    for (const moved of movedDirectories(u)) {
+      if (r < 0) break
+      const isBelow = path.length > moved.from.length && path[moved.from.length] === SLASH
+      if (!isBelow || path.compare(moved.from, 0, moved.from.length, 0, moved.from.length) !== 0) continue
+      r = visitPlace(u, layer, lo, hi, Buffer.concat([moved.to, path.subarray(moved.from.length)]), visit)
     }
-    for (const one of held.reverse()) forget(u, one, 1)
-    if (r < 0 && !isAbsent(r)) return r
+    if (r < 0) return r
   }
   return 0
+}
+
+/** Calls `visit` when a path of the mount leads to a lower file. Returns 0 when it does not. */
+function visitPlace(
+  u: Union,
+  layer: number,
+  lo: number,
+  hi: number,
+  path: Buffer,
+  visit: (parent: number, name: Buffer) => number,
+): number {
+  const held: number[] = []
+  const parts = split(path)
+  const last = parts.pop()!
+  let r = walk(u, parts, held)
+  if (r === 0) {
+    const parent = held.at(-1) ?? ROOT
+    place(u, last)
+    r = find(u, parent, PART_NAME, last.length, LINK_STAT)
+    const isSame = found.layer === layer && found.ino[0] === lo && found.ino[1] === hi
+    if (r === 0 && isSame && found.mode >>> 12 !== T_DIR) r = visit(parent, last)
+  }
+  for (const one of held.reverse()) forget(u, one, 1)
+  return isAbsent(r) ? 0 : Math.min(r, 0)
+}
+
+/** Directories that were moved: where their lowers are, and where they show. Read from the upper's redirects. */
+function movedDirectories(u: Union): { from: Buffer; to: Buffer }[] {
+  if (!u.isWritable) return []
+  const moves = Atomics.load(u.t.header, H_MOVES)
+  if (u.moved?.at === moves) return u.moved.list
+  const list: { from: Buffer; to: Buffer }[] = []
+  scan(
+    u,
+    u.config.layers[0]!.fd,
+    Buffer.alloc(0),
+    () => {},
+    (fd, path) => {
+      const markers = readMarkers(u, fd, 0)
+      if (markers < 0 || (markers & M_REDIRECT) === 0 || u.bytes[SCRATCH_PATH] !== SLASH) return
+      list.push({
+        from: Buffer.from(u.bytes.slice(SCRATCH_PATH + 1, SCRATCH_PATH + found.redirectLength)),
+        to: path,
+      })
+    },
+  )
+  u.moved = { at: moves, list }
+  return list
 }
 
 /** Binds the directories of a path, from the root on, and puts them into `held`. */
@@ -230,10 +275,17 @@ function linkGroups(u: Union, layer: number): Map<string, Buffer[]> | number {
 }
 
 /**
- * Calls `each` for every file below a directory. Returns 0 or -errno. Reads into SCRATCH_LIST: a listing
+ * Calls `each` for every file below a directory, `eachDirectory` for it and those below. Returns 0 or -errno. Reads into SCRATCH_LIST: a listing
  * may be under way in SCRATCH_DIRENTS.
  */
-function scan(u: Union, dir: number, path: Buffer, each: (key: string, path: () => Buffer) => void): number {
+function scan(
+  u: Union,
+  dir: number,
+  path: Buffer,
+  each: (key: string, path: () => Buffer) => void,
+  eachDirectory?: (fd: number, path: Buffer) => void,
+): number {
+  eachDirectory?.(dir, path)
   const fd = u.sys.openAt(dir, 0, O_DIRECTORY)
   if (fd < 0) return fd
   let r = 0
@@ -260,7 +312,7 @@ function scan(u: Union, dir: number, path: Buffer, each: (key: string, path: () 
     if (r < 0) break
     place(u, name)
     const child = u.sys.openAt(fd, PART_NAME, O_PATH | O_DIRECTORY)
-    r = child < 0 ? child : scan(u, child, below(name), each)
+    r = child < 0 ? child : scan(u, child, below(name), each, eachDirectory)
     if (child >= 0) u.sys.close(child)
   }
   u.sys.close(fd)

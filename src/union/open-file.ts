@@ -6,7 +6,7 @@
 // an open that may write: the kernel would write to the lower file.
 
 import { EBADF, EIO, ENOENT, ENOMEM, EPERM, EROFS, ESTALE } from '../base/errno.js'
-import { SCRATCH_STAT, SCRATCH_VALUE, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
+import { SCRATCH_STAT, SCRATCH_VALUE, STAT_GID, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
 import { NO_HANDLE, PARKED } from '../vfs/file-system.js'
 import { dirFd, hasMoved, locate } from './address.js'
 import { closeDoomed, reap } from './bind.js'
@@ -117,13 +117,17 @@ function truncateOpen(u: Union, fd: number, openFlags: number): number {
   return (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0 ? killSuid(u, fd) : 0
 }
 
-/** Clears S_ISUID, and S_ISGID of an executable, as a write by another does. */
+/**
+ * Clears S_ISUID, and S_ISGID of an executable or for a caller outside its group, as a write without
+ * CAP_FSETID does (fs/attr.c:setattr_should_drop_sgid()).
+ */
 export function killSuid(u: Union, fd: number): number {
   const r = u.sys.statAt(fd, 0, SCRATCH_STAT)
   if (r < 0) return r
   const mode = u.u32[(SCRATCH_STAT >> 2) + STAT_MODE]!
   let wanted = mode & ~0o4000
-  if ((mode & 0o2010) === 0o2010) wanted &= ~0o2000
+  const isMember = u.caller.gid === u.u32[(SCRATCH_STAT >> 2) + STAT_GID]!
+  if ((mode & 0o2000) !== 0 && ((mode & 0o010) !== 0 || !isMember)) wanted &= ~0o2000
   return wanted === mode ? 0 : u.sys.chmodAt(fd, 0, wanted & 0o7777)
 }
 

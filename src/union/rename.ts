@@ -8,7 +8,7 @@ import { EEXIST, EINVAL, ENOENT, ENOMEM, ENOTEMPTY, EPERM, EXDEV } from '../base
 import { SCRATCH_VALUE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { findBound } from './bind.js'
-import { beginChange, endChange, hasLower, nodeOf, unname } from './change.js'
+import { beginChange, cancelChange, endChange, hasLower, nodeOf, unname } from './change.js'
 import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, findDentry, hashName, removeDentry } from './dentry-table.js'
 import { freeReals, readReals, writeReals } from './dir-stack.js'
@@ -17,6 +17,7 @@ import { at, F_STACK, F_UPPER, N_INFO, N_LAYER, T_DIR, TYPE_MASK } from './inode
 import { buildPath, isDotWhiteout, layerPath, pathEnd } from './lookup.js'
 import { directoryChanged, isEmpty } from './readdir.js'
 import { NEW_NAME, OLD_NAME } from './scratch.js'
+import { H_MOVES } from './state.js'
 import { type Union, YES_AT } from './union.js'
 import { hide, isWhiteoutAt, removeDot } from './whiteout.js'
 
@@ -79,7 +80,13 @@ export function renameNode(
   }
   r = beginChange(u, from.node, to.node)
   if (r !== 0) return r
+  if (to.node !== 0 && findBound(u, newParent, NEW_NAME, newLength) !== to.node) {
+    // The victim was copied up meanwhile, and another node took over.
+    cancelChange(u, from.node, to.node)
+    return renameNode(u, parent, name, length, newParent, newName, newLength, flags)
+  }
   r = isExchange ? exchange(u, fromFd, toFd) : move(u, fromFd, toFd)
+  if (r === 0 && (fromFd >= 0 || toFd >= 0)) Atomics.add(u.t.header, H_MOVES, 1)
   if (r === 0 && !isExchange) return conclude(u)
   u.t.lock()
   if (r === 0) swapDentries(u)

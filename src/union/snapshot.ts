@@ -8,7 +8,7 @@
 // name bytes; 8-byte aligned. Block: next block, bytes used, references, flags; then entries.
 
 import { at, N_LINK_NEXT } from './inode-table.js'
-import { BLOCK_BYTES, H_BLOCK_CURSOR, H_BLOCK_FREE } from './state.js'
+import { BLOCK_BYTES, H_BLOCK_CURSOR, H_BLOCK_FREE, H_COPIES } from './state.js'
 import type { Tables } from './tables.js'
 
 /** The node's word that holds its current snapshot (first block). */
@@ -69,8 +69,14 @@ export function dropSnapshot(t: Tables, node: number): void {
 
 /** Under the lock: some entry's real moved to the upper; names and inos stay as they are. */
 export function ageSnapshot(t: Tables, node: number): void {
+  t.header[H_COPIES]!++
   const first = t.nodes[at(node) + N_SNAPSHOT]!
   if (first !== 0) t.blocks[first * BLOCK_WORDS + B_FLAGS]! |= SNAPSHOT_OLD_LAYERS
+}
+
+/** Under the lock: the same for a snapshot that was being made when `copies` was read from H_COPIES. */
+export function ageIfOld(t: Tables, first: number, copies: number): void {
+  if (t.header[H_COPIES] !== copies) t.blocks[first * BLOCK_WORDS + B_FLAGS]! |= SNAPSHOT_OLD_LAYERS
 }
 
 export function isAged(t: Tables, first: number): boolean {

@@ -44,7 +44,7 @@ import {
   M_OWN,
   readMarkers,
 } from './lookup.js'
-import { beginUse, closeFile, endUse, openFile, syncDirectory, writeFile } from './open-file.js'
+import { beginUse, closeFile, endUse, killSuid, openFile, syncDirectory, writeFile } from './open-file.js'
 import { closeDirectory, openDirectory, readDirectory, readDirectoryPlus } from './readdir.js'
 import { removeDirectory, removeFile } from './remove.js'
 import { renameNode } from './rename.js'
@@ -322,6 +322,7 @@ export class UnionFileSystem implements FileSystem {
     const u = this.union
     const fd = beginUse(u, node, handle, true)
     if (fd < 0 || fd === PARKED) return fd
+    if (u.caller.uid !== 0) killSuid(u, fd)
     const r = u.sys.fallocate(fd, mode, offset, length)
     endUse(u, handle, fd)
     return r
@@ -349,6 +350,7 @@ export class UnionFileSystem implements FileSystem {
     const u = this.union
     const to = beginUse(u, nodeOut, handleOut, true)
     if (to < 0 || to === PARKED) return to
+    if (u.caller.uid !== 0) killSuid(u, to)
     const from = beginUse(u, nodeIn, handleIn, false)
     const r = from < 0 ? from : u.sys.copyFileRange(from, offsetIn, to, offsetOut, length, out)
     if (from >= 0) endUse(u, handleIn, from)

@@ -35,6 +35,9 @@ export class Union {
   readonly lastLayer: number
   readonly isWritable: boolean
 
+  /** Directories that the upper's redirects moved, as of a count of moves; see hard-links.ts. */
+  moved: { at: number; list: { from: Buffer; to: Buffer }[] } | undefined
+
   /** Link groups of the layers scanned so far: ino (as a decimal pair) to the paths in the layer. */
   readonly linkGroups = new Map<number, Map<string, Buffer[]>>()
   /** Its count is that of the directory merged last, hidden entries too. */
