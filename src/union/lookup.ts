@@ -210,7 +210,6 @@ export function find(
   t.lock()
   releasePaths(t, u.found)
   readReals(t, parent, u.reals)
-  const parentInfo = t.nodes[at(parent) + N_INFO]!
   t.unlock()
   const reals = u.reals
   const out = u.found
@@ -258,7 +257,9 @@ export function find(
         if (w < 0) return w
         if (w === 1) break
       }
-      return foundFile(u, layer, fd, name, word, u.isUpper(layer) && (parentInfo & F_IMPURE) !== 0)
+      // Asked now: a copy-up sets the mark before its file can be met.
+      const isImpure = (t.nodes[at(parent) + N_INFO]! & F_IMPURE) !== 0
+      return foundFile(u, layer, fd, name, word, u.isUpper(layer) && isImpure)
     }
     const path = isBent ? layerPath(u, parent, layer, name, length) : 0
     if (isBent && path === 0) return -ENOMEM

@@ -51,6 +51,7 @@ import {
 } from './lookup.js'
 import { ENTRY_NAME } from './scratch.js'
 import {
+  ageIfOld,
   cookieAfter,
   dropSnapshot,
   entryAfter,
@@ -62,7 +63,7 @@ import {
   releaseSnapshot,
   type SnapshotWriter,
 } from './snapshot.js'
-import { DENTRY_WORDS, DIR_HANDLE_WORDS, H_DIR_CURSOR, H_DIR_FREE, ROOT } from './state.js'
+import { DENTRY_WORDS, DIR_HANDLE_WORDS, H_COPIES, H_DIR_CURSOR, H_DIR_FREE, ROOT } from './state.js'
 import type { Union } from './union.js'
 
 const FOPEN_KEEP_CACHE = 2
@@ -142,9 +143,11 @@ function snapshotOf(u: Union, node: number, slot: number, offset: number): numbe
   t.dirHandles[h + DH_SNAPSHOT] = current
   t.unlock()
   if (current !== 0) return current
+  const copies = Atomics.load(t.header, H_COPIES)
   const built = buildSnapshot(u, node)
   if (built < 0) return built
   t.lock()
+  ageIfOld(t, built, copies)
   t.dirHandles[h + DH_SNAPSHOT] = built
   if (t.nodes[at(node) + N_SNAPSHOT] === 0) {
     holdSnapshot(t, built)
@@ -168,7 +171,7 @@ export function buildSnapshot(u: Union, node: number): number {
   t.unlock()
   // A removed directory is empty, whatever lies below its old place.
   if ((info & F_NAMELESS) !== 0) u.other.count = 0
-  return merge(u, writer, node, (info & F_IMPURE) !== 0)
+  return merge(u, writer, node)
 }
 
 /** The same for the lowers alone, without `.` and `..`. Sets `count.entries`. */
@@ -183,13 +186,13 @@ export function buildLowerSnapshot(u: Union, node: number, count: { entries: num
     u.other.layers.copyWithin(0, 1, u.other.count)
     u.other.count--
   }
-  const first = merge(u, lowerWriter, node, false)
+  const first = merge(u, lowerWriter, node)
   count.entries = lowerWriter.count
   return first
 }
 
 /** Merges the reals in u.other, top first. Returns the first block or -errno. */
-function merge(u: Union, w: SnapshotWriter, node: number, isImpure: boolean): number {
+function merge(u: Union, w: SnapshotWriter, node: number): number {
   const { count } = u.other
   const wasListing = u.isListing
   u.isListing = true
@@ -197,7 +200,7 @@ function merge(u: Union, w: SnapshotWriter, node: number, isImpure: boolean): nu
   for (let i = 0; i < count && r >= 0; i++) {
     const layer = u.other.layers[i]!
     const fd = dirFd(u, node, layer)
-    r = fd < 0 ? fd : addReal(u, w, node, fd, layer, count > 1, isImpure)
+    r = fd < 0 ? fd : addReal(u, w, node, fd, layer, count > 1)
     if (isAbsent(r)) r = 0
   }
   u.isListing = wasListing
@@ -229,7 +232,6 @@ function addReal(
   pathFd: number,
   layer: number,
   isMerged: boolean,
-  isImpure: boolean,
 ): number {
   const fd = u.sys.openAt(pathFd, 0, O_DIRECTORY)
   if (fd < 0) return fd
@@ -274,7 +276,8 @@ function addReal(
         }
         type = checked
       }
-      if (isImpure && type !== HIDDEN && u.isUpper(layer)) {
+      // Asked now: a copy-up sets the mark before its entry can be met.
+      if (u.isUpper(layer) && type !== HIDDEN && (u.t.nodes[at(node) + N_INFO]! & F_IMPURE) !== 0) {
         const i = impureIno(u, node, fd, name, length, type)
         if (i < 0) {
           r = i

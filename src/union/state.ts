@@ -25,6 +25,7 @@ export const H_DIR_CURSOR = 42
 export const H_DIR_FREE = 43
 export const H_LINKS_REMOVED = 44 // 1: names of lower files with links were removed, see hard-links.ts
 export const H_MOVES = 45 // bumped whenever a directory with lowers got another place
+export const H_COPIES = 46 // copy-ups so far
 export const H_DEVICES = 64 // pairs (st_dev, used) for up to 32 devices
 export const H_DEVICE_COUNT = 63
 export const H_NAMES = 128 // the name arena's cursor and free lists, NameArena.HEADER_WORDS
