@@ -59,6 +59,7 @@ import {
   hashAt,
   holdSnapshot,
   isAged,
+  isCookie,
   N_SNAPSHOT,
   releaseSnapshot,
   type SnapshotWriter,
@@ -102,7 +103,8 @@ export function openDirectory(u: Union, node: number): number {
   t.nodes[at(node) + N_OPENS]!++
   t.unlock()
   u.opened.handle = slot
-  u.opened.flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE
+  // What the kernel kept has the cookies of a snapshot: without one there is nothing to go on with.
+  u.opened.flags = FOPEN_CACHE_DIR | (snapshot === 0 ? 0 : FOPEN_KEEP_CACHE)
   u.opened.backingId = 0
   return 0
 }
@@ -369,6 +371,7 @@ export function readDirectory(
   const t = u.t
   const first = snapshotOf(u, node, slot, offset)
   if (first < 0) return first
+  if (!isCookie(t, first, offset)) return 0
   let used = 0
   let cookie = offset
   for (;;) {
@@ -425,6 +428,7 @@ export function readDirectoryPlus(
   const t = u.t
   const first = snapshotOf(u, node, slot, offset)
   if (first < 0) return first
+  if (!isCookie(t, first, offset)) return 0
   const isOld = isAged(t, first)
   let used = 0
   let cookie = offset

@@ -5,10 +5,11 @@
 // the mount; every open handle that reads one keeps it too. An entry's place is its readdir cookie:
 // handles of one directory share the snapshot, so a cookie that the kernel cached for one handle
 // means the same for the next. Layout of an entry: ino (2 words), type | layer << 8, name length,
-// name bytes; 8-byte aligned. Block: next block, bytes used, references, flags; then entries.
+// name bytes; 8-byte aligned. Block: next block, bytes used, references, flags, first block of the
+// chain (0 when free); then entries.
 
-import { at, N_LINK_NEXT } from './inode-table.js'
-import { BLOCK_BYTES, H_BLOCK_CURSOR, H_BLOCK_FREE, H_COPIES } from './state.js'
+import { at, N_INFO, N_LINK_NEXT, T_DIR, TYPE_MASK } from './inode-table.js'
+import { BLOCK_BYTES, H_BLOCK_CURSOR, H_BLOCK_FREE, H_COPIES, H_NODE_CURSOR } from './state.js'
 import type { Tables } from './tables.js'
 
 /** The node's word that holds its current snapshot (first block). */
@@ -18,7 +19,8 @@ export const B_NEXT = 0
 export const B_USED = 1
 export const B_REFERENCES = 2
 export const B_FLAGS = 3
-const BLOCK_HEAD = 16
+export const B_FIRST = 4
+const BLOCK_HEAD = 24
 
 /** The layers noted in the entries may be out of date: something below was copied up. */
 export const SNAPSHOT_OLD_LAYERS = 1
@@ -28,13 +30,15 @@ export const HIDDEN = 0xff
 
 const BLOCK_WORDS = BLOCK_BYTES >> 2
 
-/** Under the lock: returns an empty block, 0 when memory is out. */
-function allocBlock(t: Tables): number {
+/** Under the lock: returns an empty block of the chain `first` (0: its first), 0 when memory is out. */
+function allocBlock(t: Tables, first: number): number {
+  const isFull = (t.header[H_BLOCK_CURSOR]! + 1) * BLOCK_BYTES > t.blockBytes.length
+  if (isFull && t.header[H_BLOCK_FREE] === 0) dropIdle(t)
   let block = t.header[H_BLOCK_FREE]!
   if (block !== 0) t.header[H_BLOCK_FREE] = t.blocks[block * BLOCK_WORDS]!
   else {
+    if (isFull) return 0
     block = t.header[H_BLOCK_CURSOR]!
-    if ((block + 1) * BLOCK_BYTES > t.blockBytes.length) return 0
     t.header[H_BLOCK_CURSOR] = block + 1
   }
   const b = block * BLOCK_WORDS
@@ -42,14 +46,29 @@ function allocBlock(t: Tables): number {
   t.blocks[b + B_USED] = BLOCK_HEAD
   t.blocks[b + B_REFERENCES] = 1
   t.blocks[b + B_FLAGS] = 0
+  t.blocks[b + B_FIRST] = first === 0 ? block : first
   return block
+}
+
+/** Under the lock: lets go of all snapshots that are kept for the next reader only. */
+function dropIdle(t: Tables): void {
+  const end = t.header[H_NODE_CURSOR]!
+  for (let node = 1; node < end; node++) {
+    if ((t.nodes[at(node) + N_INFO]! & TYPE_MASK) !== T_DIR) continue
+    const first = t.nodes[at(node) + N_SNAPSHOT]!
+    if (first !== 0 && t.blocks[first * BLOCK_WORDS + B_REFERENCES] === 1) dropSnapshot(t, node)
+  }
 }
 
 /** Under the lock: gives back one reference to a snapshot. */
 export function releaseSnapshot(t: Tables, first: number): void {
   if (--t.blocks[first * BLOCK_WORDS + B_REFERENCES]! > 0) return
   let last = first
-  while (t.blocks[last * BLOCK_WORDS + B_NEXT] !== 0) last = t.blocks[last * BLOCK_WORDS + B_NEXT]!
+  t.blocks[first * BLOCK_WORDS + B_FIRST] = 0
+  while (t.blocks[last * BLOCK_WORDS + B_NEXT] !== 0) {
+    last = t.blocks[last * BLOCK_WORDS + B_NEXT]!
+    t.blocks[last * BLOCK_WORDS + B_FIRST] = 0
+  }
   t.blocks[last * BLOCK_WORDS + B_NEXT] = t.header[H_BLOCK_FREE]!
   t.header[H_BLOCK_FREE] = first
 }
@@ -104,7 +123,7 @@ export class SnapshotWriter {
     }
     this.count = 0
     this.#t.lock()
-    this.first = this.#block = allocBlock(this.#t)
+    this.first = this.#block = allocBlock(this.#t, 0)
     this.#t.unlock()
     return this.first !== 0
   }
@@ -147,7 +166,7 @@ export class SnapshotWriter {
     // A block is never filled to its last byte: a cookie must not look like the next block's.
     if (t.blocks[b + B_USED]! + size >= BLOCK_BYTES) {
       t.lock()
-      const next = allocBlock(t)
+      const next = allocBlock(t, this.first)
       t.unlock()
       if (next === 0) return 0
       t.blocks[b + B_NEXT] = next
@@ -193,13 +212,28 @@ export function hashAt(bytes: Uint8Array, name: number, length: number): number 
 }
 
 /**
- * Returns the place of the first entry at or after a cookie (0: the start) of a snapshot, or 0 at
- * the end. Hidden entries are not passed over here.
+ * Tells whether a cookie is one of a snapshot's. Users may seek to any number, and a cookie that the
+ * kernel kept may be of a snapshot that is gone.
+ */
+export function isCookie(t: Tables, first: number, cookie: number): boolean {
+  if (cookie === 0) return true
+  const block = Math.floor((cookie * 8) / BLOCK_BYTES)
+  if (block <= 0 || (block + 1) * BLOCK_BYTES > t.blockBytes.length) return false
+  if (t.blocks[block * BLOCK_WORDS + B_FIRST] !== first) return false
+  const place = cookie * 8
+  const end = block * BLOCK_BYTES + t.blocks[block * BLOCK_WORDS + B_USED]!
+  let entry = block * BLOCK_BYTES + BLOCK_HEAD
+  while (entry < place && entry < end) entry = cookieAfter(t, entry) * 8
+  return entry === place
+}
+
+/**
+ * Returns the place of the first entry at or after a cookie (0: the start; else one that isCookie())
+ * of a snapshot, or 0 at the end. Hidden entries are not passed over here.
  */
 export function entryAfter(t: Tables, first: number, cookie: number): number {
   let block = cookie === 0 ? first : Math.floor((cookie * 8) / BLOCK_BYTES)
   let offset = cookie === 0 ? BLOCK_HEAD : (cookie * 8) % BLOCK_BYTES
-  if (block <= 0 || (block + 1) * BLOCK_BYTES > t.blockBytes.length) return 0
   while (offset >= t.blocks[block * BLOCK_WORDS + B_USED]!) {
     block = t.blocks[block * BLOCK_WORDS + B_NEXT]!
     if (block === 0) return 0
