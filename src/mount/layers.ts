@@ -151,12 +151,21 @@ function checkWork(work: Place, upper: Place): void {
 function checkUnused(upper: Place): void {
   for (const record of readRecords()) {
     if (record.upper === null) continue
-    const stat = statSync(encodePath(record.upper), { bigint: true, throwIfNoEntry: false })
+    const stat = statOf(record.upper)
     if (stat === undefined || key(stat) !== key(upper.stat) || !isLive(record)) continue
     throw new MountError(
       `${name(upper)} is in use by the mount at ${showPath(record.mountpoint)}; mica umount it first`,
       'EBUSY',
     )
+  }
+}
+
+/** Returns undefined for what is gone, or belongs to somebody else. */
+function statOf(path: string): BigIntStats | undefined {
+  try {
+    return statSync(encodePath(path), { bigint: true })
+  } catch {
+    return undefined
   }
 }
 
