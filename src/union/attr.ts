@@ -32,7 +32,8 @@ export function showIno(u: Union, lo: number, hi: number, device: number, out: I
   out[1] = hi
 }
 
-function deviceIndex(u: Union, device: number): number {
+function deviceIndex(u: Union, dev: number): number {
+  const device = dev | 0 // as the table gives it back
   const header = u.t.header
   const count = Atomics.load(header, H_DEVICE_COUNT)
   for (let i = 0; i < count; i++) if (header[H_DEVICES + i] === device) return i

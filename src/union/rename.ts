@@ -102,6 +102,7 @@ function conclude(u: Union): number {
   t.lock()
   directoryChanged(u, from.parent)
   directoryChanged(u, to.parent)
+  movedBelow(u, from.node, from.parent, to.parent)
   // The victim was pinned by move(), before its name went.
   const spare = to.node === 0 ? pin : unname(u, to.parent, to.name, to.length, pin)
   const bound = rebind(u)
@@ -110,6 +111,11 @@ function conclude(u: Union): number {
   if (spare >= 0) u.sys.close(spare)
   if (wasDir) u.dirs.drop(to.node, 0)
   return bound ? 0 : -ENOMEM
+}
+
+/** Under the lock: the list of a directory that got another parent has another `..`. */
+function movedBelow(u: Union, node: number, parent: number, newParent: number): void {
+  if (parent !== newParent && isDir(u, node)) directoryChanged(u, node)
 }
 
 /** No fd, where -1 would be an errno. */
@@ -333,6 +339,8 @@ function swapDentries(u: Union): void {
   const t = u.t
   directoryChanged(u, from.parent)
   directoryChanged(u, to.parent)
+  movedBelow(u, from.node, from.parent, to.parent)
+  movedBelow(u, to.node, to.parent, from.parent)
   const oldHash = hashName(from.parent, u.bytes, from.name, from.length)
   const newHash = hashName(to.parent, u.bytes, to.name, to.length)
   const a = findDentry(t, from.parent, oldHash, u.bytes, from.name, from.length)

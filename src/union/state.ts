@@ -26,7 +26,7 @@ export const H_DIR_FREE = 43
 export const H_LINKS_REMOVED = 44 // 1: names of lower files with links were removed, see hard-links.ts
 export const H_MOVES = 45 // bumped whenever a directory with lowers got another place
 export const H_COPIES = 46 // copy-ups so far
-export const H_DEVICES = 64 // pairs (st_dev, used) for up to 32 devices
+export const H_DEVICES = 64 // st_dev of up to 63 devices, in the order they were met
 export const H_DEVICE_COUNT = 63
 export const H_NAMES = 128 // the name arena's cursor and free lists, NameArena.HEADER_WORDS
 export const HEADER_WORDS = 1024
@@ -136,7 +136,7 @@ export function createTables(config: UnionConfig): UnionState {
   const header = new Int32Array(state.header)
   header[H_NODE_CURSOR] = ROOT + 1
   header[H_DENTRY_CURSOR] = 1
-  header[H_SLOTS] = FIRST_SLOTS
+  header[H_SLOTS] = Math.min(FIRST_SLOTS, slots)
   // A random start: the daemon of the mount before may still be deleting what it named.
   header[H_TEMP] = randomInt(1, 2 ** 30)
   header[H_BLOCK_CURSOR] = 1
