@@ -1,0 +1,129 @@
+// What the kernel gives back is freed: nodes, names, lists, pins; and what a live file costs.
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { D_NODE } from '../../src/union/dentry-table.js'
+import {
+  BLOCK_BYTES,
+  DENTRY_WORDS,
+  H_BLOCK_CURSOR,
+  H_DENTRY_CURSOR,
+  H_NAMES,
+  H_NODE_CURSOR,
+  NODE_WORDS,
+} from '../../src/union/state.js'
+import { checkTables } from './consistency.js'
+import { type Tree, temporaryFolder } from './disk.js'
+import { type Folders, makeFolders, ok, Rig } from './rig.js'
+
+const skip = process.getuid?.() !== 0 && 'needs root'
+
+function wide(count: number): Tree {
+  const tree: Tree = {}
+  for (let i = 0; i < count; i++) tree[`name-${i}`] = { [`inner-${i}`]: 'x' }
+  return tree
+}
+
+t.test('after all is forgotten only the root is live, and memory is used again', { skip }, async (t) => {
+  const rig = new Rig(makeFolders([wide(300), wide(350)], wide(320)))
+  const walk = () => {
+    for (const { name } of rig.readdirplus('')) if (!name.startsWith('.')) rig.readdirplus(name)
+  }
+  walk()
+  t.strictSame(rig.problemsAtRest(), [])
+  const first = checkTables(rig.state)
+  const { header } = rig.fs.union.t
+  const cursors = [H_NODE_CURSOR, H_DENTRY_CURSOR, H_NAMES, H_BLOCK_CURSOR].map((at) => header[at]!)
+  for (let i = 0; i < 3; i++) {
+    walk()
+    t.strictSame(rig.problemsAtRest(), [])
+  }
+  t.strictSame(
+    [H_NODE_CURSOR, H_DENTRY_CURSOR, H_NAMES, H_BLOCK_CURSOR].map((at) => header[at]!),
+    cursors,
+  )
+  t.equal(checkTables(rig.state).usedUnits, first.usedUnits)
+  rig.end()
+})
+
+t.test('a parent that is forgotten before its children goes with the last of them', { skip }, async (t) => {
+  const rig = new Rig(makeFolders([{ a: { b: { c: { d: 'd' } } } }]))
+  const path = ['a', 'a/b', 'a/b/c', 'a/b/c/d'].map((name) => ok(rig.node(name)))
+  for (const node of path) {
+    t.ok(checkTables(rig.state).liveNodes > 1)
+    rig.fs.forget(node, rig.held.get(node)!)
+    rig.held.delete(node)
+  }
+  t.equal(checkTables(rig.state).liveNodes, 1)
+  rig.end()
+})
+
+t.test('an unlinked file lives until it is closed and forgotten, in either order', { skip }, async (t) => {
+  for (const isClosedFirst of [true, false]) {
+    const rig = new Rig(makeFolders([{ f: 'text' }]))
+    const handle = rig.open('f')
+    const node = rig.node('f')
+    t.equal(rig.unlink('f'), 0)
+    t.equal(rig.attrOf(node).nlink, 0)
+    if (isClosedFirst) rig.release(handle)
+    rig.forgetAll()
+    t.strictSame(rig.problems(), [])
+    t.equal(checkTables(rig.state).liveNodes, isClosedFirst ? 1 : 2)
+    if (!isClosedFirst) {
+      t.equal(rig.readHandle(handle), 'text', 'still open')
+      rig.release(handle)
+    }
+    t.strictSame(rig.problemsAtRest(), [])
+    rig.end()
+  }
+})
+
+t.test('a file that was forgotten has its ino again', { skip }, async (t) => {
+  const rig = new Rig(makeFolders([{ f: 'text', d: {} }]))
+  t.equal(rig.chmod('f', 0o600), 0)
+  const inos = [rig.stat('f').ino, rig.stat('d').ino]
+  rig.forgetAll()
+  t.strictSame([rig.stat('f').ino, rig.stat('d').ino], inos)
+  rig.end()
+})
+
+t.test('forgetting what is not there, or too much, harms nothing', { skip }, async (t) => {
+  const rig = new Rig(makeFolders([{ f: 'text' }]))
+  const node = ok(rig.node('f'))
+  for (const wrong of [0, -5, 9999, 2 ** 40]) rig.fs.forget(wrong, 1)
+  rig.fs.forget(1, 1_000_000)
+  rig.fs.forget(node, 2 ** 31)
+  rig.held.clear()
+  t.equal(rig.errno('f'), 0)
+  t.strictSame(rig.problemsAtRest(), [])
+  rig.end()
+})
+
+t.test('a live file takes at most 200 bytes', { skip }, async (t) => {
+  const parent = temporaryFolder()
+  const folders: Folders = { path: parent, lowers: [join(parent, 'l')], upper: null, work: join(parent, 'w') }
+  const files = 100_000
+  for (let i = 0; i < files / 1000; i++) {
+    mkdirSync(join(folders.lowers[0]!, `d${i}`), { recursive: true })
+    for (let k = 0; k < 1000; k++)
+      writeFileSync(join(folders.lowers[0]!, `d${i}`, `f${String(k).padStart(11, '0')}`), '')
+  }
+  const rig = new Rig(folders, { maxNodes: 1 << 18 })
+  const { dentries, header } = rig.fs.union.t
+  const committed = () =>
+    header[H_NODE_CURSOR]! * NODE_WORDS * 4 +
+    header[H_DENTRY_CURSOR]! * DENTRY_WORDS * 4 +
+    rig.fs.union.t.slots.length * 4 +
+    header[H_NAMES]! * 8 +
+    header[H_BLOCK_CURSOR]! * BLOCK_BYTES
+  const before = committed() - rig.fs.union.t.slots.length * 4
+  for (let i = 0; i < files / 1000; i++) rig.readdirplus(`d${i}`)
+  t.equal(header[H_NODE_CURSOR], files + files / 1000 + 2)
+  t.not(dentries[(header[H_DENTRY_CURSOR]! - 1) * DENTRY_WORDS + D_NODE], 0)
+  const each = (committed() - before) / files
+  t.ok(each <= 200, `${each} bytes each`)
+  t.comment(`${each.toFixed(1)} bytes each`)
+  t.strictSame(rig.problemsAtRest(), [])
+  rig.end()
+})
