@@ -12,12 +12,16 @@ import { historyCommand } from './history.js'
 import { imagesCommand } from './images.js'
 import { inspectCommand } from './inspect.js'
 import { loadCommand } from './load.js'
+import { loginCommand, logoutCommand } from './login.js'
 import { pruneCommand } from './prune.js'
 import { psCommand } from './ps.js'
+import { pullCommand } from './pull.js'
+import { pushCommand } from './push.js'
 import { rmCommand } from './rm.js'
 import { rmiCommand } from './rmi.js'
 import { runCommand } from './run.js'
 import { saveCommand } from './save.js'
+import { searchCommand } from './search.js'
 import { tagCommand } from './tag.js'
 
 export const STORE_COMMANDS: readonly (() => Command)[] = [
@@ -38,4 +42,9 @@ export const STORE_COMMANDS: readonly (() => Command)[] = [
   diffCommand,
   exportCommand,
   saveCommand,
+  pullCommand,
+  pushCommand,
+  loginCommand,
+  logoutCommand,
+  searchCommand,
 ]

@@ -1,0 +1,45 @@
+// `mica search`: repositories of a registry by a part of their name.
+
+import type { Command } from 'commander'
+import { MountError } from '../mount/errors.js'
+import { parseReference } from '../store/reference.js'
+import { listRepositories, listTags } from '../store/registry/catalog.js'
+import { CommandError } from './command-error.js'
+import { addRegistryOptions, type RegistryOptions, withRegistry } from './registry-options.js'
+import { storeCommand } from './store-command.js'
+
+type Options = RegistryOptions & { registry: string; listTags?: boolean; limit?: string }
+
+async function run(term: string, options: Options): Promise<void> {
+  const [, host, rest] = /^([^/]*[.:][^/]*|localhost)\/(.*)$/.exec(term) ?? []
+  const domain = host ?? options.registry
+  const word = host === undefined ? term : rest!
+  try {
+    await withRegistry({ domain, path: word }, options, undefined, async (client) => {
+      if (options.listTags === true) {
+        const { path } = parseReference(`${domain}/${word}`)
+        const tags = await listTags(client, { path })
+        if (tags === undefined) throw new MountError(`${domain} has no repository ${path}`, 'ENOENT')
+        for (const tag of tags) process.stdout.write(`${domain}/${path}:${tag}\n`)
+        return
+      }
+      const all = await listRepositories(client)
+      if (all === undefined) throw new MountError(`${domain} has no catalogue to search in`, 'EOPNOTSUPP')
+      const found = all.filter((name) => name.includes(word.toLowerCase()))
+      for (const name of found.slice(0, Number(options.limit ?? found.length)))
+        process.stdout.write(`${domain}/${name}\n`)
+    })
+  } catch (error) {
+    throw new CommandError(term, error)
+  }
+}
+
+/** Returns the command. */
+export function searchCommand(): Command {
+  return addRegistryOptions(storeCommand('search', 'find repositories of a registry by a part of their name'))
+    .argument('<term>', 'a word, or HOST/WORD')
+    .option('--registry <host>', 'where to look', 'docker.io')
+    .option('--list-tags', 'the tags of the repository TERM')
+    .option('--limit <n>', 'no more than these')
+    .action(run)
+}

@@ -1,0 +1,92 @@
+// For the store's tests: the command as users run it, on a store of its own in a temporary folder.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { packageRoot } from '../support/package-root.js'
+
+export const mainScript = join(packageRoot, 'dist/src/cli/main.js')
+
+export type Ran = {
+  readonly status: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly out: string
+  /** The output as it came. */
+  readonly bytes: Buffer
+  readonly err: string
+}
+export type RunOptions = { readonly input?: string | Buffer; readonly env?: NodeJS.ProcessEnv }
+export type Started = {
+  readonly pid: number
+  kill(signal: NodeJS.Signals): void
+  readonly ended: Promise<Ran>
+}
+
+/** A temporary folder with a store in it; gone when the process ends. */
+export class Sandbox {
+  readonly folder = mkdtempSync(join(tmpdir(), 'mica-store-'))
+  readonly root = join(this.folder, 'root')
+  readonly env: NodeJS.ProcessEnv
+
+  constructor(env: NodeJS.ProcessEnv = {}) {
+    this.env = {
+      ...process.env,
+      HOME: this.folder,
+      MICA_ROOT: this.root,
+      REGISTRY_AUTH_FILE: join(this.folder, 'auth.json'),
+      NO_COLOR: '1',
+      ...env,
+    }
+    delete this.env.SOURCE_DATE_EPOCH
+    process.on('exit', () => rmSync(this.folder, { recursive: true, force: true }))
+  }
+
+  path(name: string): string {
+    return join(this.folder, name)
+  }
+
+  dir(name: string): string {
+    mkdirSync(this.path(name), { recursive: true })
+    return this.path(name)
+  }
+
+  /** Runs mica to its end. */
+  mica(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+    return this.start(args, options).ended
+  }
+
+  /** Runs mica without waiting. */
+  start(args: readonly string[], { input = '', env }: RunOptions = {}): Started {
+    const child = spawn(process.execPath, [mainScript, ...args], { env: { ...this.env, ...env } })
+    const chunks: [out: Buffer[], err: Buffer[]] = [[], []]
+    child.stdout.on('data', (chunk: Buffer) => void chunks[0].push(chunk))
+    child.stderr.on('data', (chunk: Buffer) => void chunks[1].push(chunk))
+    // It may end without reading what it is given.
+    child.stdin.on('error', () => {})
+    child.stdin.end(input)
+    const ended = new Promise<Ran>((resolve) => {
+      child.on('close', (status, signal) => {
+        const bytes = Buffer.concat(chunks[0])
+        resolve({ status, signal, bytes, out: bytes.toString(), err: Buffer.concat(chunks[1]).toString() })
+      })
+    })
+    return { pid: child.pid!, kill: (signal) => void child.kill(signal), ended }
+  }
+
+  /** Runs another program; throws with its words when it fails. */
+  run(program: string, args: readonly string[], cwd = this.folder): string {
+    const done = spawnSync(program, args, { cwd, env: this.env, maxBuffer: 1 << 28 })
+    if (done.status !== 0) throw new Error(`${program} ${args.join(' ')}: ${done.stderr}${done.error ?? ''}`)
+    return done.stdout.toString()
+  }
+}
+
+/** Tells whether programs can be run; else returns the reason for skipping. */
+export function needs(...programs: readonly string[]): string | false {
+  for (const program of programs) {
+    if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) return `needs ${program}`
+  }
+  return false
+}

@@ -1,0 +1,175 @@
+// Pull, push, login and search against a real docker-registry in all four set-ups.
+
+import { copyFileSync, mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { needs, Sandbox } from './mica.js'
+import { type Auth, PASSWORD, type RegistryServer, startRegistry, USER } from './registry-server.js'
+import { makeLayout } from './sample-images.js'
+
+t.setTimeout(600_000)
+
+const skip = needs('docker-registry', 'skopeo', 'umoci', 'openssl')
+
+async function withServer(
+  auth: Auth,
+  work: (server: RegistryServer, sandbox: Sandbox) => Promise<void> | void,
+): Promise<void> {
+  const sandbox = new Sandbox()
+  const server = await startRegistry(sandbox.path('registry'), auth)
+  try {
+    await work(server, sandbox)
+  } finally {
+    await server.stop()
+  }
+}
+
+/** The image ids in a store. */
+async function ids(sandbox: Sandbox): Promise<string[]> {
+  return (await sandbox.mica(['images', '-q', '--no-trunc'])).out.trim().split('\n')
+}
+
+for (const auth of ['none', 'basic', 'token', 'tls'] as const) {
+  t.test(`an image goes to a registry and comes back the same (${auth})`, { skip }, async (t) => {
+    await withServer(auth, async (server, sandbox) => {
+      const layout = makeLayout(sandbox)
+      const name = `${server.host}/team/app:1.0`
+      t.equal((await sandbox.mica(['load', layout])).status, 0)
+      t.equal((await sandbox.mica(['tag', 'layout:two', name])).status, 0)
+      if (auth === 'tls') {
+        const refused = await sandbox.mica(['push', name])
+        t.equal(refused.status, 1)
+        t.match(refused.err, /^mica: push .*certificate is not trusted/m)
+        const dir = sandbox.path(`.config/containers/certs.d/${server.host}`)
+        mkdirSync(dir, { recursive: true })
+        copyFileSync(server.certificate!, join(dir, 'ca.crt'))
+      }
+      if (auth === 'basic' || auth === 'token') {
+        const refused = await sandbox.mica(['push', name])
+        t.equal(refused.status, 1)
+        t.match(refused.err, /mica login/, 'a refusal names the way out')
+        const wrong = await sandbox.mica(['login', '-u', USER, '--password-stdin', server.host], {
+          input: 'wrong\n',
+        })
+        t.equal(wrong.status, 1, 'a wrong password is not kept')
+        const right = await sandbox.mica(['login', '-u', USER, '--password-stdin', server.host], {
+          input: `${PASSWORD}\n`,
+        })
+        t.match(right, { status: 0, out: /Login succeeded/ })
+      }
+      const pushed = await sandbox.mica(['push', name])
+      t.match(pushed, { status: 0, out: /digest: sha256:[0-9a-f]{64}/ }, pushed.err)
+      const before = await ids(sandbox)
+      rmSync(sandbox.root, { recursive: true })
+      const pulled = await sandbox.mica(['pull', name])
+      t.equal(pulled.status, 0, pulled.err)
+      t.ok(before.includes((await ids(sandbox))[0]!), 'the image has the same id')
+      const again = await sandbox.mica(['pull', name])
+      t.match(again.err, /Already exists/)
+      t.notMatch(again.err, /Downloading|Unpacking/)
+      const digest = /sha256:[0-9a-f]{64}/.exec(pushed.out)![0]
+      t.equal((await sandbox.mica(['pull', `${server.host}/team/app@${digest}`])).status, 0, 'by digest')
+      t.match((await sandbox.mica(['search', `${server.host}/app`])).out, `${server.host}/team/app`)
+      t.match((await sandbox.mica(['search', '--list-tags', `${server.host}/team/app`])).out, name)
+      if (auth === 'basic' || auth === 'token') {
+        t.equal((await sandbox.mica(['logout', server.host])).status, 0)
+        t.equal((await sandbox.mica(['pull', name])).status, 1)
+      }
+    })
+  })
+}
+
+t.test('what we push skopeo and umoci read, what skopeo pushes we read', { skip }, async (t) => {
+  await withServer('none', async (server, sandbox) => {
+    const layout = makeLayout(sandbox)
+    await sandbox.mica(['load', layout])
+    t.equal((await sandbox.mica(['push', 'layout:two', `${server.host}/ours:1`])).status, 0)
+    sandbox.run('skopeo', [
+      'copy',
+      '--src-tls-verify=false',
+      `docker://${server.host}/ours:1`,
+      `oci:${sandbox.path('back')}:1`,
+    ])
+    sandbox.run('umoci', ['unpack', '--image', `${sandbox.path('back')}:1`, sandbox.path('back-bundle')])
+    for (const format of ['v2s2', 'oci']) {
+      const name = `${server.host}/theirs:${format}`
+      sandbox.run('skopeo', [
+        'copy',
+        '--dest-tls-verify=false',
+        '--format',
+        format,
+        `oci:${layout}:two`,
+        `docker://${name}`,
+      ])
+      const pulled = await sandbox.mica(['pull', name])
+      t.equal(pulled.status, 0, pulled.err)
+    }
+    const zstd = `${server.host}/theirs:zstd`
+    sandbox.run('skopeo', [
+      ...[
+        'copy',
+        '--dest-tls-verify=false',
+        '--dest-compress-format',
+        'zstd',
+        '--dest-compress',
+        '--format',
+        'oci',
+      ],
+      ...[`oci:${layout}:one`, `docker://${zstd}`],
+    ])
+    const pulled = await sandbox.mica(['pull', zstd])
+    t.equal(pulled.status, 0, pulled.err)
+  })
+})
+
+t.test(
+  'an unknown name, a wrong digest and a registry that is not there are one line each',
+  { skip },
+  async (t) => {
+    await withServer('none', async (server, sandbox) => {
+      const cases = [
+        [`${server.host}/nothing:1`, /has no nothing:1/],
+        [`${server.host}/nothing@sha256:${'0'.repeat(64)}`, /has no nothing@sha256/],
+        ['127.0.0.1:1/nothing:1', /nobody answers there/],
+        ['NoCapitals', /lower case/],
+      ] as const
+      for (const [name, words] of cases) {
+        const { status, err, out } = await sandbox.mica(['pull', name])
+        t.equal(status, 1, name)
+        t.equal(out, '')
+        t.match(err, words)
+        t.equal(err.trim().split('\n').length, 1, 'one line')
+      }
+      t.equal((await ids(sandbox)).join(''), '', 'the store is as it was')
+    })
+  },
+)
+
+t.test('a blob that the registry has elsewhere is mounted, not sent', { skip }, async (t) => {
+  await withServer('token', async (server, sandbox) => {
+    await sandbox.mica(['load', makeLayout(sandbox)])
+    await sandbox.mica(['login', '-u', USER, '--password-stdin', server.host], { input: PASSWORD })
+    t.equal((await sandbox.mica(['push', 'layout:two', `${server.host}/a/app`])).status, 0)
+    const second = await sandbox.mica(['push', 'layout:two', `${server.host}/b/app`])
+    t.equal(second.status, 0, second.err)
+    t.notMatch(second.err, /Pushing/)
+    t.equal((await sandbox.mica(['pull', `${server.host}/b/app`])).status, 0)
+  })
+})
+
+t.test('two pulls of one image at a time download it once', { skip }, async (t) => {
+  await withServer('none', async (server, sandbox) => {
+    await sandbox.mica(['load', makeLayout(sandbox)])
+    const name = `${server.host}/app:1`
+    await sandbox.mica(['push', 'layout:two', name])
+    rmSync(sandbox.root, { recursive: true })
+    const both = await Promise.all([sandbox.start(['pull', name]).ended, sandbox.start(['pull', name]).ended])
+    t.same(
+      both.map(({ status }) => status),
+      [0, 0],
+      both.map(({ err }) => err).join(),
+    )
+    const downloads = both.map(({ err }) => err.match(/Downloading/g)?.length ?? 0)
+    t.equal(downloads[0]! + downloads[1]!, 2, 'two layers, each downloaded by one of them')
+  })
+})
