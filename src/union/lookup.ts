@@ -35,6 +35,7 @@ import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
 import { pathIn, readReals, releasePaths } from './dir-stack.js'
 import { at, F_IMPURE, N_DENTRY, N_INFO } from './inode-table.js'
 import { firstLower, NOWHERE, UNKNOWN } from './lower-index.js'
+import { followRedirect } from './redirect.js'
 import { FIND_DOT_NAME, FIND_NEW_NAME } from './scratch.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
 import type { Union } from './union.js'
@@ -276,7 +277,7 @@ export function find(
     }
     if ((markers & M_REDIRECT) !== 0) {
       length = found.redirectLength
-      if (length > 255 || u.bytes.subarray(SCRATCH_PATH, SCRATCH_PATH + length).includes(0x2f)) return -EIO
+      if (!isName(u.bytes, SCRATCH_PATH, length)) return -EIO
       u.bytes.copyWithin(FIND_NEW_NAME, SCRATCH_PATH, SCRATCH_PATH + length + 1)
       name = FIND_NEW_NAME
       isBent = true
@@ -284,6 +285,12 @@ export function find(
     }
   }
   return out.count > 0 ? 0 : -ENOENT
+}
+
+/** Tells whether a relative redirect is one: a name that another directory could have. */
+function isName(bytes: Uint8Array, name: number, length: number): boolean {
+  if (length === 0 || length > 255 || bytes.subarray(name, name + length).includes(0x2f)) return false
+  return !(bytes[name] === 0x2e && (length === 1 || (length === 2 && bytes[name + 1] === 0x2e)))
 }
 
 function foundFile(
@@ -308,7 +315,7 @@ function foundFile(
 }
 
 /** Adds one real of a directory to u.found. Returns its markers. */
-function pushDir(
+export function pushDir(
   u: Union,
   layer: number,
   fd: number,
@@ -355,66 +362,6 @@ function isXattrWhiteout(u: Union, parent: number, layer: number, fd: number, na
 }
 
 /**
- * Goes on with the search below `from` at the absolute path in SCRATCH_PATH, component by
- * component, as fs/overlayfs/namei.c:ovl_lookup_layer() does: whiteouts and opaque directories on
- * the way count.
- */
-function followRedirect(u: Union, from: number): number {
-  const path = SCRATCH_PATH
-  const length = found.redirectLength
-  const saved = SCRATCH_VALUE + 8192
-  u.bytes.copyWithin(saved, path, path + length + 1)
-  for (let layer = from + 1; layer <= u.lastLayer; layer++) {
-    const end = walk(u, layer, saved, length)
-    if (end === -ENOENT) continue
-    if (end < 0) return end
-    if (end === WALK_STOP) break
-    u.t.lock()
-    const stored = u.t.names.store(u.bytes, saved + 1, length - 1)
-    u.t.unlock()
-    if (stored === 0) return -ENOMEM
-    const root = u.config.layers[layer]!.fd
-    const isLast = layer === u.lastLayer
-    const markers = pushDir(u, layer, root, saved + 1, SCRATCH_STAT2 >> 2, stored, !isLast)
-    if (markers < 0) return markers
-    if ((markers & M_OPAQUE) !== 0 || end === WALK_LAST) break
-    if ((markers & M_REDIRECT) !== 0 && u.bytes[SCRATCH_PATH] === 0x2f) return followRedirect(u, layer)
-  }
-  return 0
-}
-
-const WALK_STOP = 1
-const WALK_LAST = 2
-
-/**
- * Looks for the directory `path` in one layer; its Stat comes at SCRATCH_STAT2. 0: there, go on
- * below; WALK_LAST: there, nothing below counts; WALK_STOP: hidden here, stop; -ENOENT: not here.
- */
-function walk(u: Union, layer: number, path: number, length: number): number {
-  const root = u.config.layers[layer]!.fd
-  let isLast = false
-  for (let end = path + 1; end <= path + length; end++) {
-    if (end < path + length && u.bytes[end] !== 0x2f) continue
-    const separator = u.bytes[end]!
-    u.bytes[end] = 0
-    const r = u.sys.statAt(root, path + 1, SCRATCH_STAT2)
-    let answer = 0
-    if (r < 0) answer = isAbsent(r) ? (isLast ? WALK_STOP : -ENOENT) : r
-    else if ((u.u32[(SCRATCH_STAT2 >> 2) + STAT_MODE]! & S_IFMT) !== S_IFDIR) answer = WALK_STOP
-    else if (end < path + length) {
-      const markers = readMarkers(u, root, path + 1)
-      if (markers < 0) answer = markers
-      else if ((markers & M_OPAQUE) !== 0) isLast = true
-      // A redirect on the way would need a whole lookup of its own: our writer makes none there.
-      else if ((markers & M_REDIRECT) !== 0) answer = WALK_STOP
-    }
-    u.bytes[end] = separator
-    if (answer !== 0) return answer
-  }
-  return isLast ? WALK_LAST : 0
-}
-
-/**
  * Stores the path of `name` in a parent's real and returns the reference (0: out of memory).
  */
 export function layerPath(u: Union, parent: number, layer: number, name: number, length: number): number {
@@ -426,13 +373,13 @@ export function layerPath(u: Union, parent: number, layer: number, name: number,
 }
 
 /** End (exclusive) of the path that buildPath() made. */
-export let pathEnd = 0
+let pathEnd = 0
 
 /**
  * Writes the path (no leading slash) from a layer's root to `name` in a parent's real, backwards
  * from the end of SCRATCH_PATH's room; returns its start.
  */
-export function buildPath(u: Union, parent: number, layer: number, name: number, length: number): number {
+function buildPath(u: Union, parent: number, layer: number, name: number, length: number): number {
   const t = u.t
   pathEnd = SCRATCH_VALUE + 32768
   let start = pathEnd - length

@@ -14,8 +14,9 @@ import { addDentry, findDentry, hashName, removeDentry } from './dentry-table.js
 import { freeReals, readReals, writeReals } from './dir-stack.js'
 import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER, T_DIR, TYPE_MASK } from './inode-table.js'
-import { buildPath, isDotWhiteout, layerPath, pathEnd } from './lookup.js'
+import { isDotWhiteout, layerPath } from './lookup.js'
 import { directoryChanged, isEmpty } from './readdir.js'
+import { lowerPlace, PATH_BYTES } from './redirect.js'
 import { NEW_NAME, OLD_NAME } from './scratch.js'
 import { H_MOVES } from './state.js'
 import { type Union, YES_AT } from './union.js'
@@ -190,22 +191,12 @@ function prepareDirectory(u: Union, end: End, fd: number, coversLower: boolean):
   if (u.other.count === 1) {
     return coversLower ? u.sys.setXattrAt(fd, 0, u.refs.opaque, YES_AT, 1, 0) : 0
   }
-  const lower = u.other.layers[1]!
-  let start: number
-  let end_: number
-  if (u.other.paths[1] === 0) {
-    start = buildPath(u, end.parent, lower, end.name, end.length)
-    end_ = pathEnd
-  } else {
-    end_ = SCRATCH_VALUE + 16384
-    const stored = t.names.offset(u.other.paths[1]!)
-    let length = 0
-    while (t.names.bytes[stored + length] !== 0) length++
-    start = end_ - length
-    for (let i = 0; i < length; i++) u.bytes[start + i] = t.names.bytes[stored + i]!
-  }
-  u.bytes[--start] = 0x2f
-  const r = u.sys.setXattrAt(fd, 0, u.refs.redirect, start, end_ - start, 0)
+  const place = lowerPlace(u, end.node, fd)
+  if (typeof place === 'number') return place
+  // Too deep for one: as a directory that can't be moved at all.
+  if (place.length > PATH_BYTES) return -EXDEV
+  Buffer.from(u.bytes.buffer).write(place, SCRATCH_VALUE, 'latin1')
+  const r = u.sys.setXattrAt(fd, 0, u.refs.redirect, SCRATCH_VALUE, place.length, 0)
   if (r < 0) return r
   // The lowers are no longer under our parent's: note where each is.
   for (let i = 1; i < u.other.count; i++) {
