@@ -10,6 +10,12 @@ import { CommandError } from './command-error.js'
 
 /** Mounts as the arguments say; returns when the mount is live. */
 export async function runMount(args: readonly string[]): Promise<void> {
+  // A lone word without a slash is a container; what it takes is loaded for nothing else.
+  if (args.length > 0 && args.length <= 3 && !args.at(-1)!.includes('/')) {
+    const { containerArguments, mountByName } = await import('./mount-container.js')
+    const container = containerArguments(args)
+    if (container !== undefined) return mountByName(container.name, container.root)
+  }
   const request = parseMountArguments(args)
   if (request.instead !== undefined) {
     const text = { help: helpText, man: () => manPage(VERSION), version: () => `${VERSION}\n` }[
@@ -35,6 +41,6 @@ export async function runMount(args: readonly string[]): Promise<void> {
 export function mountCommand(): Command {
   return new Command('mount')
     .description('merge layers at a mount point')
-    .usage('--lower DIR… [--upper DIR --work DIR] [OPTIONS] MOUNTPOINT')
+    .usage('--lower DIR… [--upper DIR --work DIR] [OPTIONS] MOUNTPOINT, or: mica mount CONTAINER')
     .action(() => runMount(['--help']))
 }

@@ -1,5 +1,6 @@
 // `mica umount`: takes mounts of ours off, dead ones too.
 
+import { existsSync } from 'node:fs'
 import { Command } from 'commander'
 import { EBUSY } from '../base/errno.js'
 import { whenGone } from '../index.js'
@@ -25,9 +26,17 @@ async function unmountOne(path: string, isLazy: boolean): Promise<void> {
   if (record !== undefined && !isLazy) await whenGone(record)
 }
 
-async function run(paths: readonly string[], { lazy = false }: { lazy?: boolean }): Promise<void> {
+async function run(
+  paths: readonly string[],
+  { lazy = false, root }: { lazy?: boolean; root?: string },
+): Promise<void> {
   for (const path of paths) {
     try {
+      if (!path.includes('/') && !existsSync(path)) {
+        const { unmountByName } = await import('./mount-container.js')
+        await unmountByName(path, root, lazy)
+        continue
+      }
       await unmountOne(path, lazy)
     } catch (error) {
       throw new CommandError(showPath(path), error)
@@ -40,7 +49,8 @@ export function umountCommand(): Command {
   return new Command('umount')
     .alias('unmount')
     .description('take mounts off')
-    .argument('<mountpoint...>')
+    .argument('<mountpoint...>', 'or containers by name')
     .option('-l, --lazy', 'take it from the tree at once; it ends with its last user')
+    .option('--root <dir>', 'the store that containers are in')
     .action(run)
 }
