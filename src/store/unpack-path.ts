@@ -76,10 +76,10 @@ export class LayerTree {
     this.#fds.clear()
   }
 
-  /** Tells whether the layer itself hides what the lowers have below this path. */
+  /** Tells whether the layer itself hides what the lowers have in this directory. */
   isHidden(path: string): boolean {
     for (let at = path; ; at = parentOf(at)) {
-      if (this.opaque.has(at) || (at !== path && this.whiteouts.has(at))) return true
+      if (this.opaque.has(at) || this.whiteouts.has(at)) return true
       if (at === '') return false
     }
   }
