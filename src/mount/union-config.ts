@@ -83,6 +83,7 @@ export function unionConfig(
     passthroughMin: PASSTHROUGH_MIN_BYTES,
     isVolatile: options.volatile || !options.fsync,
     hasRedirects: options.redirectDir,
+    hasXino: options.xino !== 'off',
     xattrPrefix: canUseTrusted() ? 'trusted.overlay.' : 'user.overlay.',
     whiteouts: canMakeWhiteout || !layers.isWritable ? 'device' : 'dot-wh',
     hasOverrideStat: options.xattrPermissions === 2 || isMarked,

@@ -19,7 +19,7 @@ export const S_IFCHR = 0o020000
  * layer's device is 0, so on one file system inos are the real ones.
  */
 export function showIno(u: Union, lo: number, hi: number, device: number, out: Int32Array): void {
-  const index = deviceIndex(u, device)
+  const index = u.config.hasXino ? deviceIndex(u, device) : 0
   if (index !== 0) {
     if (hi >>> 16 === 0) hi |= index << 16
     else {

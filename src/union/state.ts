@@ -60,6 +60,8 @@ export type UnionConfig = {
   passthroughMin: number
   isVolatile: boolean
   hasRedirects: boolean
+  /** Inode numbers of further devices carry the device, so that they differ from those of the first. */
+  hasXino: boolean
   /** `trusted.overlay.` or, where that is refused, `user.overlay.`. */
   xattrPrefix: string
   /** Whiteouts that we write: a character device 0:0, or `.wh.NAME`. */

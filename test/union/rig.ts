@@ -98,6 +98,7 @@ export class Rig {
       passthroughMin: 1,
       isVolatile: true,
       hasRedirects: true,
+      hasXino: true,
       xattrPrefix: 'trusted.overlay.',
       whiteouts: 'device',
       hasOverrideStat: false,
