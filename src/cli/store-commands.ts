@@ -3,13 +3,16 @@
 
 import type { Command } from 'commander'
 import { commitCommand } from './commit.js'
+import { cpCommand } from './cp.js'
 import { createCommand } from './create.js'
 import { dfCommand } from './df.js'
 import { diffCommand } from './diff.js'
 import { execCommand } from './exec.js'
 import { exportCommand } from './export.js'
+import { fsckCommand } from './fsck.js'
 import { historyCommand } from './history.js'
 import { imagesCommand } from './images.js'
+import { importCommand } from './import.js'
 import { inspectCommand } from './inspect.js'
 import { loadCommand } from './load.js'
 import { loginCommand, logoutCommand } from './login.js'
@@ -23,6 +26,7 @@ import { runCommand } from './run.js'
 import { saveCommand } from './save.js'
 import { searchCommand } from './search.js'
 import { tagCommand } from './tag.js'
+import { treeCommand } from './tree.js'
 
 export const STORE_COMMANDS: readonly (() => Command)[] = [
   loadCommand,
@@ -47,4 +51,8 @@ export const STORE_COMMANDS: readonly (() => Command)[] = [
   loginCommand,
   logoutCommand,
   searchCommand,
+  cpCommand,
+  fsckCommand,
+  importCommand,
+  treeCommand,
 ]

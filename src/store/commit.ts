@@ -7,6 +7,7 @@ import { type AddedImage, addFromSource } from './add-image.js'
 import { close, openRoot } from './at.js'
 import { blobPath, blobSize, ensureBlob, readBlob } from './blob-store.js'
 import type { ChangeRoots } from './changes.js'
+import type { Compression } from './compression.js'
 import { applyChanges } from './config-change.js'
 import { type Container, containerPaths, lowersOf } from './containers.js'
 import type { Descriptor } from './descriptor.js'
@@ -74,10 +75,16 @@ export async function commitContainer(
     roots.close()
   }
   const base = baseOf(store, container.image)
-  return addLayer(operation, base, packed.members === 0 ? undefined : { ...packed, path }, reference, options)
+  return addLayer(
+    operation,
+    base,
+    packed.members === 0 ? undefined : { ...packed, path, compression: 'gzip' as const },
+    reference,
+    options,
+  )
 }
 
-type Base = { readonly config: Record<string, unknown>; readonly layers: readonly Descriptor[] }
+export type Base = { readonly config: Record<string, unknown>; readonly layers: readonly Descriptor[] }
 
 function baseOf(store: Store, image: Digest): Base {
   const sql = 'SELECT digest FROM manifests WHERE image = ? ORDER BY added_ms DESC LIMIT 1'
@@ -99,11 +106,14 @@ function ociLayer(layer: Descriptor): Descriptor {
   return { ...layer, mediaType: ending === '' ? OCI_LAYER : `${OCI_LAYER}+${ending}` }
 }
 
+/** A layer's archive in a file. */
 export type NewLayer = {
   readonly diffId: Digest
   readonly digest: Digest
+  /** Of the file. */
   readonly size: number
   readonly path: string
+  readonly compression: Compression
 }
 
 /** Adds an image that is `base` with one more layer (if any) and an altered config. */
@@ -140,7 +150,8 @@ export async function addLayer(
   )
   const layers = base.layers.map(ociLayer)
   if (layer !== undefined) {
-    layers.push({ mediaType: `${OCI_LAYER}+gzip`, digest: layer.digest, size: layer.size })
+    const ending = layer.compression === 'none' ? '' : `+${layer.compression}`
+    layers.push({ mediaType: OCI_LAYER + ending, digest: layer.digest, size: layer.size })
     await ensureBlob(operation, layer, () => createReadStream(layer.path))
   }
   const source = {

@@ -161,6 +161,22 @@ export async function packChanges(
   }
 }
 
+/** Writes a whole tree as a gzip-compressed layer to `path`. */
+export async function packTreeLayer(
+  rootFd: number,
+  path: string,
+  options: PackOptions = {},
+): Promise<Omit<Packed, 'members'>> {
+  const output = new LayerFile(path)
+  try {
+    await writeTree(rootFd, (bytes) => output.write(bytes), options)
+    return await output.end()
+  } catch (error) {
+    output.abandon()
+    throw error
+  }
+}
+
 class LayerFile {
   readonly #gzip = createGzip({ level: GZIP_LEVEL })
   readonly #plain = new Hasher()
@@ -200,6 +216,11 @@ class LayerFile {
 
 /** Writes a whole tree as a plain archive, as `export` does. */
 export async function packTree(rootFd: number, sink: Sink, options: PackOptions = {}): Promise<void> {
+  await writeTree(rootFd, sink, options)
+  await sink(TAR_END)
+}
+
+async function writeTree(rootFd: number, sink: Sink, options: PackOptions): Promise<void> {
   const members = new Members(options)
   const visit = async (dirFd: number, name: string, path: string): Promise<void> => {
     const stat = statAt(dirFd, name)
@@ -215,5 +236,4 @@ export async function packTree(rootFd: number, sink: Sink, options: PackOptions 
     }
   }
   await visit(rootFd, '', '')
-  await sink(TAR_END)
 }
