@@ -109,7 +109,13 @@ t.test('what can not be is said with the way out', { skip }, (t) => {
 
 t.test('an ordinary user may look, and is told who may switch', { skip }, (t) => {
   const asUser = (...args: string[]) =>
-    spawnSync(process.execPath, [main, 'setup', ...args], { uid: 65534, gid: 65534, encoding: 'utf8' })
+    // Without what the test runner puts into Node's options: it writes where this user may not.
+    spawnSync(process.execPath, [main, 'setup', ...args], {
+      uid: 65534,
+      gid: 65534,
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH },
+    })
   t.equal(asUser().status, 0)
   t.match(asUser('--enable-uring'), {
     status: 1,
