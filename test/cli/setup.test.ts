@@ -110,11 +110,10 @@ t.test('what can not be is said with the way out', { skip }, (t) => {
 t.test('an ordinary user may look, and is told who may switch', { skip }, (t) => {
   const asUser = (...args: string[]) =>
     // Without what the test runner puts into Node's options: it writes where this user may not.
-    spawnSync(process.execPath, [main, 'setup', ...args], {
+    spawnSync('env', ['-i', `PATH=${process.env.PATH}`, process.execPath, main, 'setup', ...args], {
       uid: 65534,
       gid: 65534,
       encoding: 'utf8',
-      env: { PATH: process.env.PATH },
     })
   t.equal(asUser().status, 0)
   t.match(asUser('--enable-uring'), {
