@@ -8,14 +8,7 @@ import { StoreError } from './errors.js'
 import { type ImageConfig, parseImageConfig } from './image-config.js'
 import type { Db } from './metadata.js'
 import { nearest } from './nearest.js'
-import {
-  familiar,
-  formatReference,
-  parseReference,
-  repositoryOf,
-  splitTag,
-  withDefaultTag,
-} from './reference.js'
+import { familiar, formatReference, parseReference, repositoryOf, withDefaultTag } from './reference.js'
 import type { Store } from './store.js'
 
 export type ImageRow = {
@@ -225,10 +218,7 @@ function findById(db: Db, text: string): FoundImage | undefined {
 /** Returns the error for an unknown image, with the nearest names that are known. */
 export function noSuchImage(store: Store, text: string): StoreError {
   const names = listTags(store).map(({ reference }) => familiar(reference))
-  const near = nearest(
-    text,
-    names.flatMap((name) => [name, splitTag(name)[0]]),
-  )
+  const near = nearest(text, names)
   const hint = near.length === 0 ? '' : `; there is ${near.join(', ')}`
   return new StoreError('NOT_FOUND', `no such image${hint}`)
 }

@@ -25,11 +25,13 @@ export function nearest(word: string, names: readonly string[]): string[] {
     .at(-1)!
     .replace(/[:@].*/, '')
   const scored = [...new Set(names)].map((name) => {
+    // A slip of the finger before a name that only has the word in it.
+    const slips = Math.min(distance(word, name, limit), distance(word, name.replace(/:latest$/, ''), limit))
     const isPart = bare.length >= 3 && name.includes(bare)
-    return { name, score: isPart ? 0.5 : distance(word, name, limit) }
+    return { name, score: slips > limit && isPart ? limit + 0.5 : slips }
   })
   return scored
-    .filter(({ score }) => score <= limit)
+    .filter(({ score }) => score < limit + 1)
     .sort((a, b) => a.score - b.score || (a.name < b.name ? -1 : 1))
     .slice(0, NEAR_MAX)
     .map(({ name }) => name)

@@ -122,6 +122,6 @@ t.test('challenges are read in all their forms', async (t) => {
 })
 
 t.test('near names are found', async (t) => {
-  t.same(nearest('alpin', ['alpine:3', 'debian', 'alpine']), ['alpine', 'alpine:3'])
+  t.same(nearest('alpin', ['alpine:3', 'debian:1', 'alpine:latest']), ['alpine:latest', 'alpine:3'])
   t.same(nearest('zzz', ['alpine']), [])
 })

@@ -78,8 +78,8 @@ for (const format of ['docker-archive', 'oci-archive', 'oci-dir']) {
     if (format !== 'oci-dir') t.ok(readFileSync(first).equals(readFileSync(second)), 'always the same bytes')
     const transport = format === 'oci-dir' ? `oci:${first}` : `${format}:${first}`
     sandbox.run('skopeo', ['copy', transport, `oci:${sandbox.path('copied')}:x`])
-    sandbox.run('umoci', ['unpack', '--image', `${sandbox.path('copied')}:x`, sandbox.path('bundle')])
-    t.ok(existsSync(sandbox.path('bundle/rootfs/etc/two')))
+    sandbox.run('umoci', ['unpack', '--image', `${sandbox.path('copied')}:x`, sandbox.path('copied-bundle')])
+    t.ok(existsSync(sandbox.path('copied-bundle/rootfs/etc/two')))
     rmSync(sandbox.root, { recursive: true })
     await ok(sandbox, 'load', '-q', first)
     t.equal((await ok(sandbox, 'images', '-q', '--no-trunc')).out, id)
@@ -171,7 +171,7 @@ function dockerArchive(
 t.test('wrong input is one clear line, and the store stays as it was', { skip }, async (t) => {
   const sandbox = new Sandbox()
   await ok(sandbox, 'load', '-q', makeLayout(sandbox))
-  const before = (await ok(sandbox, 'images')).out
+  const before = (await ok(sandbox, 'images', '--no-trunc', '-q')).out
   const layers = kept(sandbox).layers
   const other = digest(Buffer.from('other'))
   const broken = sandbox.path('broken')
@@ -181,19 +181,19 @@ t.test('wrong input is one clear line, and the store stays as it was', { skip },
     change(broken)
     return broken
   }
+  const write = (name: string, content: string | Buffer): string => {
+    writeFileSync(sandbox.path(name), content)
+    return sandbox.path(name)
+  }
   const largest = (path: string): string =>
     readdirSync(join(path, 'blobs/sha256'))
       .map((name) => join(path, 'blobs/sha256', name))
       .sort((a, b) => readFileSync(b).length - readFileSync(a).length)[0]!
   const cases: readonly (readonly [title: string, path: () => string, words: RegExp])[] = [
     ['no such file', () => sandbox.path('nothing'), /no such file/],
-    ['a text', () => (writeFileSync(sandbox.path('text'), 'hello'), sandbox.path('text')), /tar/],
+    ['a text', () => write('text', 'hello'), /tar/],
     ['a directory', () => sandbox.dir('plain'), /without an OCI layout; mica import/],
-    [
-      'an archive of something else',
-      () => (writeFileSync(sandbox.path('o.tar'), archive(file('a'))), sandbox.path('o.tar')),
-      /neither an OCI layout/,
-    ],
+    ['an archive of something else', () => write('o.tar', archive(file('a'))), /neither an OCI layout/],
     [
       'a layer that is no tar',
       () => dockerArchive(sandbox, { layer: Buffer.from('x'.repeat(2000)) }),
@@ -259,7 +259,7 @@ t.test('wrong input is one clear line, and the store stays as it was', { skip },
     t.equal(err.trim().split('\n').length, 1, `${title}: one line`)
     t.match(err, /^mica: load /, title)
   }
-  t.equal((await ok(sandbox, 'images')).out, before)
+  t.equal((await ok(sandbox, 'images', '--no-trunc', '-q')).out, before)
   t.same(kept(sandbox).layers, layers)
   t.same(kept(sandbox).tmp, [])
   await ok(sandbox, 'prune')

@@ -1,0 +1,276 @@
+// Containers: a command in an image, what it changed, and images made of that. Needs root and /dev/fuse.
+
+import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { readMounts } from '../../src/mount/mount-info.js'
+import { isRoot } from '../../src/store/at.js'
+import { needs, type Ran, Sandbox } from './mica.js'
+import { makeLayout } from './sample-images.js'
+import { snapshot } from './snapshot.js'
+
+t.setTimeout(900_000)
+
+const skip =
+  needs('umoci', 'skopeo') ||
+  (!isRoot && 'needs root') ||
+  (statSync('/dev/fuse', { throwIfNoEntry: false }) === undefined && 'needs /dev/fuse') ||
+  (statSync('/bin/busybox', { throwIfNoEntry: false }) === undefined && 'needs busybox')
+
+const IMAGE = 'layout:two'
+let sandbox: Sandbox
+if (!skip) {
+  sandbox = new Sandbox()
+  t.equal((await sandbox.mica(['load', '-q', makeLayout(sandbox)])).status, 0)
+}
+
+async function ok(...args: string[]): Promise<Ran> {
+  const ran = await sandbox.mica(args)
+  if (ran.status !== 0) throw new Error(`mica ${args.join(' ')}: ${ran.status} ${ran.err}`)
+  return ran
+}
+
+/** Runs a script in a new container of the name. */
+const script = (name: string, text: string, ...options: string[]): Promise<Ran> =>
+  ok('run', '--name', name, ...options, IMAGE, '/bin/sh', '-ec', text)
+
+t.afterEach(() => {
+  if (!skip)
+    t.same(
+      readMounts().filter(({ mountpoint }) => mountpoint.startsWith(sandbox.folder)),
+      [],
+      'nothing is left mounted',
+    )
+})
+
+t.test(
+  'a command sees the image, its variables and its directory, and its status is passed on',
+  { skip },
+  async (t) => {
+    const seen = await sandbox.mica([
+      'run',
+      '--rm',
+      IMAGE,
+      '/bin/sh',
+      '-c',
+      'pwd; echo $GREETING; id -u; cat /etc/two; echo $$; exit 7',
+    ])
+    t.match(seen, { status: 7, out: '/root\nhello\n0\ntwo\n' })
+    t.ok(Number(seen.out.trim().split('\n').at(-1)) < 100, 'a pid namespace of its own')
+    t.equal((await ok('ps', '-aq')).out, '', 'it is gone')
+  },
+)
+
+t.test('options of run', { skip }, async (t) => {
+  const run = async (...args: string[]): Promise<Ran> => sandbox.mica(['run', '--rm', ...args])
+  t.match(await run('-e', 'A=b', IMAGE, '/bin/sh', '-c', 'echo $A'), { status: 0, out: 'b\n' })
+  t.match(await run('-u', 'user', IMAGE, '/bin/id', '-u'), { status: 0, out: '1000\n' })
+  t.match(await run('-u', '77:88', IMAGE, '/bin/id', '-g'), { status: 0, out: '88\n' })
+  t.match(await run('-u', 'nobody-here', IMAGE, '/bin/id'), { status: 125, err: /knows no user/ })
+  t.match(await run('-w', '/new/dir', IMAGE, '/bin/pwd'), { status: 0, out: '/new/dir\n' })
+  t.match(await run('--entrypoint', '/bin/echo', IMAGE, 'x'), { status: 0, out: 'x\n' })
+  t.match(await run('--hostname', 'box', IMAGE, '/bin/cat', '/proc/sys/kernel/hostname'), { out: 'box\n' })
+  t.match(await run('--read-only', IMAGE, '/bin/touch', '/x'), { status: 1, err: /Read-only/ })
+  t.match(await run(IMAGE, '/bin/nothing'), { status: 127, err: /command not found/ })
+  t.match(await run(IMAGE, '/etc/passwd'), { status: 126, err: /can't be run/ })
+  t.match(await run('-v', '/nowhere:/x', IMAGE, '/bin/true'), { status: 125, err: /no \/nowhere/ })
+  t.match(await sandbox.mica(['run', '--rm', '-i', IMAGE, '/bin/cat'], { input: 'through' }), {
+    out: 'through',
+  })
+  t.match(await sandbox.mica(['run', '--rm', IMAGE, '/bin/cat'], { input: 'not through' }), {
+    status: 0,
+    out: '',
+  })
+  t.equal((await ok('ps', '-aq')).out, '')
+})
+
+t.test('a volume is seen inside, and read-only if told', { skip }, async (t) => {
+  const dir = sandbox.dir('volume')
+  writeFileSync(join(dir, 'from-host'), 'host')
+  await ok(
+    'run',
+    '--rm',
+    '-v',
+    `${dir}:/mnt/v`,
+    IMAGE,
+    '/bin/sh',
+    '-ec',
+    'cat /mnt/v/from-host; echo inside > /mnt/v/from-inside',
+  )
+  t.equal(readFileSync(join(dir, 'from-inside'), 'utf8'), 'inside\n')
+  const refused = await sandbox.mica([
+    'run',
+    '--rm',
+    '-v',
+    `${dir}:/mnt/v:ro`,
+    IMAGE,
+    '/bin/touch',
+    '/mnt/v/x',
+  ])
+  t.match(refused, { status: 1, err: /Read-only/ })
+})
+
+t.test('signals reach the command, exec enters it, rm -f ends it', { skip }, async (t) => {
+  const running = sandbox.start([
+    'run',
+    '--name',
+    'r',
+    IMAGE,
+    '/bin/sh',
+    '-c',
+    'trap "echo got; exit 5" TERM; while :; do sleep 0.1; done',
+  ])
+  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
+    await new Promise((done) => setTimeout(done, 50))
+  t.match(await sandbox.mica(['exec', '-e', 'X=y', 'r', '/bin/sh', '-c', 'echo $X; pwd; exit 4']), {
+    status: 4,
+    out: 'y\n/root\n',
+  })
+  t.match(await sandbox.mica(['rm', 'r']), { status: 1, err: /it runs/ })
+  t.match(await sandbox.mica(['rmi', IMAGE]), { status: 1, err: /uses it/ })
+  running.kill('SIGTERM')
+  t.match(await running.ended, { status: 5, out: 'got\n' })
+  t.match((await ok('ps', '-a')).out, /Exited \(5\)/)
+  t.match(await sandbox.mica(['exec', 'r', '/bin/true']), { status: 125, err: /does not run/ })
+  await ok('rm', 'r')
+  const other = sandbox.start(['run', '--name', 'k', IMAGE, '/bin/sleep', '100'])
+  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
+    await new Promise((done) => setTimeout(done, 50))
+  await ok('rm', '-f', 'k')
+  t.equal((await other.ended).status, 137)
+})
+
+t.test('an untouched container has no changes', { skip }, async (t) => {
+  await script(
+    'u',
+    'cat /etc/passwd > /dev/null; ls -lR / > /dev/null; cat /etc/resolv.conf > /dev/null || :',
+  )
+  t.equal((await ok('diff', 'u')).out, '')
+  await ok('rm', 'u')
+})
+
+t.test('changes are listed as docker lists them', { skip }, async (t) => {
+  await script(
+    'd',
+    'echo x > /new; rm /etc/two; mkdir /var/d; echo y >> /etc/passwd; rm -rf /usr/lib; mkdir /usr/lib; echo z > /usr/lib/z',
+  )
+  const lines = (await ok('diff', 'd')).out.trim().split('\n')
+  for (const line of [
+    'A /new',
+    'C /etc',
+    'D /etc/two',
+    'C /etc/passwd',
+    'C /var',
+    'A /var/d',
+    'C /usr/lib',
+    'A /usr/lib/z',
+  ]) {
+    t.ok(lines.includes(line), line)
+  }
+  t.notOk(
+    lines.some((line) => line.includes('/bin')),
+    'nothing else',
+  )
+  await ok('rm', 'd')
+})
+
+t.test('commit, save, load and mount give the identical tree, and umoci the same', { skip }, async (t) => {
+  await script(
+    'c',
+    `mv /usr /moved; rm /etc/two; echo more >> /etc/passwd; ln /etc/passwd /etc/third; mkfifo /pipe
+     mkdir -m 1777 /sticky; ln -s nowhere /link; touch -d @5 /old; rm -rf /var/log; mkdir /var/log; echo 1 > /var/log/one
+     printf x > "$(printf '/n\\351w')"; chmod 711 /root; mkdir -p /a/b/c; echo deep > /a/b/c/d`,
+  )
+  const mounted = async (name: string): Promise<ReturnType<typeof snapshot>> => {
+    const path = (await ok('mount', name)).out.trim()
+    const seen = snapshot(path)
+    await ok('umount', name)
+    return seen
+  }
+  const before = await mounted('c')
+  t.ok('/moved/lib/kept' in before)
+  await ok('commit', '-m', 'message', '-a', 'me', '-c', 'CMD ["/bin/id"]', 'c', 'made:1')
+  await ok('save', '--format', 'oci-dir', '-o', sandbox.path('made'), 'made:1')
+  await ok('save', '-o', sandbox.path('made.tar'), 'made:1')
+  await ok('rmi', 'made:1')
+  await ok('load', '-q', sandbox.path('made.tar'))
+  await ok('create', 'made:1', 'again')
+  t.same(await mounted('again'), before)
+  sandbox.run('umoci', ['unpack', '--image', `${sandbox.path('made')}:1`, sandbox.path('made-bundle')])
+  // umoci moves the times of directories that it removes something from.
+  const withTime = (at: string): boolean => !['', '/etc', '/var', '/var/log'].includes(at)
+  const path = (await ok('mount', 'again')).out.trim()
+  t.same(snapshot(path, withTime), snapshot(sandbox.path('made-bundle/rootfs'), withTime))
+  await ok('umount', 'again')
+  t.match(await ok('run', '--rm', 'made:1'), { out: /uid=0/ })
+  t.match((await ok('history', 'made:1')).out, /message/)
+  await ok('rm', 'c', 'again')
+  await ok('rmi', 'made:1')
+})
+
+t.test('the same changes committed twice give the same image with SOURCE_DATE_EPOCH', { skip }, async (t) => {
+  await script('s', 'echo x > /x; echo y > /etc/y')
+  const env = { SOURCE_DATE_EPOCH: '1500000000' }
+  const first = await sandbox.mica(['commit', 's', 'same:1'], { env })
+  const second = await sandbox.mica(['commit', 's', 'same:2'], { env })
+  t.equal(first.status, 0, first.err)
+  t.equal(first.out, second.out)
+  t.match(JSON.parse((await ok('inspect', 'same:1')).out), [{ Created: '2017-07-14T02:40:00.000Z' }])
+  await ok('rm', 's')
+  await ok('rmi', 'same:1', 'same:2')
+})
+
+t.test('an export is the whole tree, and comes back by import', { skip }, async (t) => {
+  await script('e', 'echo x > /x; rm /etc/two')
+  await ok('export', '-o', sandbox.path('e.tar'), 'e')
+  await ok('import', sandbox.path('e.tar'), 'exported')
+  await ok('create', 'exported', 'e2')
+  const trees: ReturnType<typeof snapshot>[] = []
+  for (const name of ['e', 'e2']) {
+    trees.push(snapshot((await ok('mount', name)).out.trim()))
+    await ok('umount', name)
+  }
+  t.same(trees[1], trees[0])
+  await ok('rm', 'e', 'e2')
+  await ok('rmi', 'exported')
+})
+
+t.test('cp brings files in and out, and no link of the image leads out', { skip }, async (t) => {
+  await ok('create', IMAGE, 'p')
+  const file = sandbox.path('file')
+  writeFileSync(file, 'content')
+  await ok('cp', file, 'p:/etc/')
+  await ok('cp', 'p:/etc/file', sandbox.path('back'))
+  t.equal(readFileSync(sandbox.path('back'), 'utf8'), 'content')
+  await ok('cp', 'p:/etc', sandbox.path('etc'))
+  t.equal(readFileSync(sandbox.path('etc/two'), 'utf8'), 'two\n')
+  const outside = sandbox.dir('outside')
+  const path = (await ok('mount', 'p')).out.trim()
+  mkdirSync(join(path, sandbox.folder), { recursive: true })
+  symlinkSync(outside, join(path, 'trap'))
+  symlinkSync('/etc/hostname', join(path, 'etc/trap'))
+  await ok('umount', 'p')
+  t.equal((await sandbox.mica(['cp', file, 'p:/trap/file'])).status, 1)
+  t.equal(statSync(join(outside, 'file'), { throwIfNoEntry: false }), undefined)
+  await ok('cp', file, 'p:/etc/trap')
+  t.match(await sandbox.mica(['cp', 'p:/nothing', '/tmp/x']), { status: 1, err: /no \/nothing/ })
+  await ok('rm', 'p')
+})
+
+t.test('killed in a commit, the tag is where it was', { skip }, async (t) => {
+  await script('w', 'i=0; while [ $i -lt 300 ]; do echo $i > /f$i; i=$((i+1)); done')
+  await ok('tag', IMAGE, 'moving')
+  const before = (await ok('images', '-q', 'moving')).out
+  for (const ms of [80, 120, 160, 200, 240]) {
+    const commit = sandbox.start(['commit', 'w', 'moving'])
+    const timer = setTimeout(() => commit.kill('SIGKILL'), ms)
+    const { status } = await commit.ended
+    clearTimeout(timer)
+    const now = (await ok('images', '-q', 'moving')).out
+    if (status === null) t.equal(now, before, `after ${ms} ms`)
+    else await ok('tag', IMAGE, 'moving')
+  }
+  t.match((await ok('fsck', '-q')).out, 'all is well')
+  await ok('rm', 'w')
+  rmSync(sandbox.path('outside'), { recursive: true, force: true })
+})
