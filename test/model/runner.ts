@@ -22,6 +22,8 @@ export type Plan = {
   each?: boolean
   cross?: boolean
   flags?: string[]
+  /** ms until a run counts as hanging. */
+  patience?: number
 }
 
 export type Outcome = {
@@ -31,8 +33,6 @@ export type Outcome = {
   script: string
   operations: number
 }
-
-const patience = 120_000
 
 function argumentsOf(union: Union, plan: Plan, folder: string): string[] {
   const args = ['--driver', union.driver, '--base', join(folder, 'base'), '--trace', join(folder, 'trace')]
@@ -88,7 +88,7 @@ export async function run(union: Union, plan: Plan): Promise<Outcome> {
   const timer = setTimeout(() => {
     child.kill('SIGALRM')
     cleanUp(folder)
-  }, patience)
+  }, plan.patience ?? 120_000)
   const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
     child.on('exit', (...how) => resolve(how))
   })

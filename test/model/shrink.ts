@@ -43,7 +43,13 @@ export async function shrink(union: Union, failed: Outcome, plan: Plan, budget =
   const attempt = async (lines: string[], each: boolean): Promise<boolean> => {
     if (Date.now() > end) return false
     const script = `${[...head, ...lines].join('\n')}\n`
-    const outcome = await run(union, { script, each, cross, flags: cross ? flags : ['--quick', ...flags] })
+    const outcome = await run(union, {
+      script,
+      each,
+      cross,
+      flags: cross ? flags : ['--quick', ...flags],
+      patience: 15_000,
+    })
     if (outcome.kind !== failed.kind) return false
     best = each ? outcome : { ...outcome, script }
     return true
