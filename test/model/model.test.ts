@@ -26,10 +26,10 @@ const on = (transport: string, workers: string, ...more: string[]): Union => {
   return { driver: mica, options: ['--transport', transport, '--workers', workers, ...more] }
 }
 const unions: [name: string, union: Union, flags: string[], share: number][] = [
-  ['one worker', on('dev-fuse', '1'), passed, 0.3],
+  ['one worker', on('dev-fuse', '1'), passed, 0.5],
   ['two workers', on('dev-fuse', '2'), passed, 0.25],
   ['two workers on io_uring', on('io-uring', '2'), passed, 0.25],
-  ['no passthrough', on('dev-fuse', '1', '--data', 'cache'), [], 0.2],
+  ['no passthrough', on('dev-fuse', '1', '--data', 'cache'), [], 0.4],
 ]
 
 t.setTimeout(0)
