@@ -29,8 +29,8 @@ async function main(args: readonly string[]): Promise<void> {
   if (
     !program.commands.some((command) => command.name() === args[0] || command.aliases().includes(args[0]!))
   ) {
-    const { STORE_COMMANDS } = await import('./store-commands.js')
-    for (const command of STORE_COMMANDS) program.addCommand(command())
+    const { loadStoreCommands } = await import('./store-commands.js')
+    for (const command of await loadStoreCommands(args[0])) program.addCommand(command)
   }
   for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} })
   if (args.length === 0) {

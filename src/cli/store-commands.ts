@@ -1,58 +1,43 @@
-// The commands of the image store: one row each. Loaded only when none of the others was asked for, as
-// the database and the registry client take their time to load.
+// The commands of the image store: one row each. Only the one that is asked for is loaded, as the
+// database and the registry client take their time.
 
 import type { Command } from 'commander'
-import { commitCommand } from './commit.js'
-import { cpCommand } from './cp.js'
-import { createCommand } from './create.js'
-import { dfCommand } from './df.js'
-import { diffCommand } from './diff.js'
-import { execCommand } from './exec.js'
-import { exportCommand } from './export.js'
-import { fsckCommand } from './fsck.js'
-import { historyCommand } from './history.js'
-import { imagesCommand } from './images.js'
-import { importCommand } from './import.js'
-import { inspectCommand } from './inspect.js'
-import { loadCommand } from './load.js'
-import { loginCommand, logoutCommand } from './login.js'
-import { pruneCommand } from './prune.js'
-import { psCommand } from './ps.js'
-import { pullCommand } from './pull.js'
-import { pushCommand } from './push.js'
-import { rmCommand } from './rm.js'
-import { rmiCommand } from './rmi.js'
-import { runCommand } from './run.js'
-import { saveCommand } from './save.js'
-import { searchCommand } from './search.js'
-import { tagCommand } from './tag.js'
-import { treeCommand } from './tree.js'
 
-export const STORE_COMMANDS: readonly (() => Command)[] = [
-  loadCommand,
-  imagesCommand,
-  inspectCommand,
-  historyCommand,
-  tagCommand,
-  rmiCommand,
-  runCommand,
-  execCommand,
-  createCommand,
-  psCommand,
-  rmCommand,
-  pruneCommand,
-  dfCommand,
-  commitCommand,
-  diffCommand,
-  exportCommand,
-  saveCommand,
-  pullCommand,
-  pushCommand,
-  loginCommand,
-  logoutCommand,
-  searchCommand,
-  cpCommand,
-  fsckCommand,
-  importCommand,
-  treeCommand,
-]
+type Load = () => Promise<() => Command>
+
+export const STORE_COMMANDS: Readonly<Record<string, Load>> = {
+  pull: async () => (await import('./pull.js')).pullCommand,
+  push: async () => (await import('./push.js')).pushCommand,
+  load: async () => (await import('./load.js')).loadCommand,
+  save: async () => (await import('./save.js')).saveCommand,
+  import: async () => (await import('./import.js')).importCommand,
+  export: async () => (await import('./export.js')).exportCommand,
+  images: async () => (await import('./images.js')).imagesCommand,
+  inspect: async () => (await import('./inspect.js')).inspectCommand,
+  history: async () => (await import('./history.js')).historyCommand,
+  tree: async () => (await import('./tree.js')).treeCommand,
+  tag: async () => (await import('./tag.js')).tagCommand,
+  rmi: async () => (await import('./rmi.js')).rmiCommand,
+  prune: async () => (await import('./prune.js')).pruneCommand,
+  df: async () => (await import('./df.js')).dfCommand,
+  fsck: async () => (await import('./fsck.js')).fsckCommand,
+  run: async () => (await import('./run.js')).runCommand,
+  exec: async () => (await import('./exec.js')).execCommand,
+  create: async () => (await import('./create.js')).createCommand,
+  ps: async () => (await import('./ps.js')).psCommand,
+  rm: async () => (await import('./rm.js')).rmCommand,
+  diff: async () => (await import('./diff.js')).diffCommand,
+  commit: async () => (await import('./commit.js')).commitCommand,
+  cp: async () => (await import('./cp.js')).cpCommand,
+  search: async () => (await import('./search.js')).searchCommand,
+  login: async () => (await import('./login.js')).loginCommand,
+  logout: async () => (await import('./login.js')).logoutCommand,
+}
+
+/** Returns the command of this name; all of them when there is none. */
+export async function loadStoreCommands(name: string | undefined): Promise<Command[]> {
+  const one = Object.hasOwn(STORE_COMMANDS, name ?? '') ? STORE_COMMANDS[name!] : undefined
+  const loads = one === undefined ? Object.values(STORE_COMMANDS) : [one]
+  const commands = await Promise.all(loads.map((load) => load()))
+  return commands.map((command) => command())
+}
