@@ -13,7 +13,6 @@ type Options = {
   message?: string
   author?: string
   change?: readonly string[]
-  pause?: string
 }
 
 async function run(name: string, reference: string | undefined, options: Options): Promise<void> {
