@@ -7,7 +7,7 @@ import { whenGone } from '../index.js'
 import { unmountPath } from '../mount/device.js'
 import { MountError, systemError } from '../mount/errors.js'
 import { FS_TYPE, mountAt } from '../mount/mount-info.js'
-import { showPath } from '../mount/path-bytes.js'
+import { encodePath, showPath } from '../mount/path-bytes.js'
 import { realDirectory } from '../mount/real-path.js'
 import { readRecords } from '../mount/runtime-dir.js'
 import { CommandError } from './command-error.js'
@@ -32,7 +32,7 @@ async function run(
 ): Promise<void> {
   for (const path of paths) {
     try {
-      if (!path.includes('/') && !existsSync(path)) {
+      if (!path.includes('/') && !existsSync(encodePath(path))) {
         const { unmountByName } = await import('./mount-container.js')
         await unmountByName(path, root, lazy)
         continue
