@@ -177,8 +177,9 @@ export function reap(u: Union, start: number): void {
     let parent = ROOT
     for (let dentry = t.nodes[n + N_DENTRY]!; dentry !== 0; dentry = t.nodes[n + N_DENTRY]!) {
       const above = t.dentries[dentry * DENTRY_WORDS + D_PARENT]!
-      removeDentry(t, dentry)
+      // First, while this name still holds `above`: the climb from the last parent may end there.
       if (parent !== ROOT && parent !== above) reap(u, parent)
+      removeDentry(t, dentry)
       parent = above
     }
     const successor = (t.nodes[n + N_INFO]! & F_STALE) !== 0 ? t.nodes[n + N_FORWARD]! : 0
