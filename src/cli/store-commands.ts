@@ -31,6 +31,7 @@ export const STORE_COMMANDS: Readonly<Record<string, Load>> = {
   cp: async () => (await import('./cp.js')).cpCommand,
   search: async () => (await import('./search.js')).searchCommand,
   login: async () => (await import('./login.js')).loginCommand,
+  snapshotter: async () => (await import('./snapshotter.js')).snapshotterCommand,
   logout: async () => (await import('./login.js')).logoutCommand,
 }
 

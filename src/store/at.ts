@@ -16,6 +16,7 @@ import {
   SCRATCH_PATH,
   SCRATCH_STAT,
   SCRATCH_VALUE,
+  STAT_BLOCKS,
   STAT_DEV,
   STAT_GID,
   STAT_INO,
@@ -55,6 +56,8 @@ export type Stat = {
   readonly gid: number
   readonly size: number
   readonly nlink: number
+  /** Of 512 bytes, on disk. */
+  readonly blocks: number
   readonly ino: number
   readonly dev: number
   /** As the kernel packs it. */
@@ -108,6 +111,7 @@ function readStat(): Stat {
     gid: u32[w + STAT_GID]!,
     size: pair(STAT_SIZE),
     nlink: u32[w + STAT_NLINK]!,
+    blocks: pair(STAT_BLOCKS),
     ino: pair(STAT_INO),
     dev: u32[w + STAT_DEV]!,
     rdev: u32[w + STAT_RDEV]!,

@@ -1,0 +1,185 @@
+// A containerd of our own with mica as a snapshotter: root, state, sockets and configuration in one
+// temporary folder. Ended and unmounted by close(), whatever the test did.
+
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { lazyUnmount, mountsBelow } from '../support/driver.js'
+import { packageRoot } from '../support/package-root.js'
+
+/** Why these tests can't run here, false when they can. */
+export function noContainerd(...more: readonly string[]): string | false {
+  if (process.getuid?.() !== 0) return 'containerd needs root'
+  if (!existsSync('/dev/fuse')) return 'there is no /dev/fuse'
+  for (const program of ['containerd', 'ctr', 'runc', 'mount.fuse3', ...more]) {
+    if (spawnSync('sh', ['-c', `command -v ${program}`], { env: { PATH: SYSTEM_PATH } }).status !== 0)
+      return `${program} is not installed`
+  }
+  return false
+}
+
+const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(
+  delimiter,
+)
+const PATIENCE_MS = 60_000
+
+export type Ran = { readonly status: number | null; readonly out: string; readonly err: string }
+
+export async function until(what: string, isSo: () => boolean): Promise<void> {
+  const end = Date.now() + PATIENCE_MS
+  while (!isSo()) {
+    if (Date.now() > end) throw new Error(`it took too long: ${what}`)
+    await new Promise((done) => setTimeout(done, 20))
+  }
+}
+
+const ended = (child: ChildProcess): Promise<void> =>
+  child.exitCode !== null || child.signalCode !== null
+    ? Promise.resolve()
+    : new Promise((done) => void child.once('exit', () => done()))
+
+export class Containerd {
+  readonly folder = mkdtempSync(join(tmpdir(), 'mica-containerd-'))
+  readonly snapshots = join(this.folder, 'snapshotter')
+  readonly socket = join(this.folder, 'mica.sock')
+  readonly #address = join(this.folder, 'containerd.sock')
+  readonly #env: NodeJS.ProcessEnv
+  readonly #containers = new Set<string>()
+  #containerd: ChildProcess | undefined
+  #snapshotter: ChildProcess | undefined
+
+  /** `mountProgram` false: mica-overlay is nowhere in containerd's PATH. */
+  constructor({ mountProgram = true }: { mountProgram?: boolean } = {}) {
+    const bin = join(this.folder, 'bin')
+    mkdirSync(bin)
+    if (mountProgram) symlinkSync(join(packageRoot, 'bin/mica-overlay'), join(bin, 'mica-overlay'))
+    this.#env = {
+      PATH: `${bin}${delimiter}${SYSTEM_PATH}`,
+      HOME: this.folder,
+      TMPDIR: this.folder,
+      MICA_RUNTIME_DIR: join(this.folder, 'run'),
+    }
+    writeFileSync(
+      join(this.folder, 'config.toml'),
+      `version = 2
+root = ${JSON.stringify(join(this.folder, 'root'))}
+state = ${JSON.stringify(join(this.folder, 'state'))}
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = ${JSON.stringify(this.#address)}
+[proxy_plugins.mica]
+  type = "snapshot"
+  address = ${JSON.stringify(this.socket)}
+`,
+    )
+  }
+
+  #log(name: string): number {
+    return openSync(join(this.folder, `${name}.log`), 'a')
+  }
+
+  log(name: 'containerd' | 'snapshotter'): string {
+    return readFileSync(join(this.folder, `${name}.log`), 'utf8')
+  }
+
+  /** Starts the snapshotter and waits until it serves. */
+  async startSnapshotter(...more: readonly string[]): Promise<number> {
+    const before = existsSync(join(this.folder, 'snapshotter.log')) ? this.log('snapshotter').length : 0
+    const log = this.#log('snapshotter')
+    const args = ['snapshotter', '--root', this.snapshots, '--address', this.socket, ...more]
+    const child = spawn(process.execPath, [join(packageRoot, 'dist/src/cli/main.js'), ...args], {
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...this.#env },
+    })
+    this.#snapshotter = child
+    await until('the snapshotter serves', () => {
+      assert.equal(child.exitCode, null, this.log('snapshotter'))
+      return this.log('snapshotter').slice(before).includes('serving')
+    })
+    return child.pid!
+  }
+
+  async stopSnapshotter(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    const child = this.#snapshotter!
+    child.kill(signal)
+    await ended(child)
+    return child.exitCode
+  }
+
+  async start(): Promise<void> {
+    const log = this.#log('containerd')
+    this.#containerd = spawn('containerd', ['--config', join(this.folder, 'config.toml')], {
+      stdio: ['ignore', log, log],
+      env: this.#env,
+    })
+    await until('containerd serves', () => this.ctr('version').status === 0)
+  }
+
+  /** Runs ctr to its end. */
+  ctr(...args: readonly string[]): Ran {
+    const { status, stdout, stderr } = spawnSync('ctr', ['--address', this.#address, ...args], {
+      encoding: 'utf8',
+      env: this.#env,
+      timeout: PATIENCE_MS,
+    })
+    return { status, out: stdout, err: stderr }
+  }
+
+  /** Runs ctr, which must succeed, and returns what it printed. */
+  ok(...args: readonly string[]): string {
+    const { status, out, err } = this.ctr(...args)
+    assert.equal(status, 0, `ctr ${args.join(' ')}: ${err}${out}`)
+    return out
+  }
+
+  /** ctr without waiting. */
+  async later(...args: readonly string[]): Promise<Ran> {
+    const child = spawn('ctr', ['--address', this.#address, ...args], {
+      env: this.#env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const texts: [string, string] = ['', '']
+    child.stdout.on('data', (chunk: Buffer) => (texts[0] += chunk))
+    child.stderr.on('data', (chunk: Buffer) => (texts[1] += chunk))
+    const status = await new Promise<number | null>((done) => void child.once('close', done))
+    return { status, out: texts[0], err: texts[1] }
+  }
+
+  /** Arguments that run a container to its end, with runc and nothing of the host's limits and cgroups. */
+  runArgs(snapshotter: string, image: string, name: string, ...command: readonly string[]): string[] {
+    this.#containers.add(name)
+    return ['run', '--rm', '--snapshotter', snapshotter, image, name, ...command]
+  }
+
+  run(snapshotter: string, image: string, name: string, ...command: readonly string[]): Ran {
+    return this.ctr(...this.runArgs(snapshotter, image, name, ...command))
+  }
+
+  /** Ends all, and returns what was still mounted after containerd's own clean-up. */
+  async close(): Promise<string[]> {
+    for (const name of this.#containers) {
+      if (this.ctr('containers', 'info', name).status !== 0) continue
+      this.ctr('tasks', 'kill', '--signal', 'SIGKILL', name)
+      this.ctr('tasks', 'rm', '--force', name)
+      this.ctr('containers', 'rm', name)
+    }
+    this.#containerd?.kill('SIGTERM')
+    if (this.#containerd) await ended(this.#containerd)
+    if (this.#snapshotter) await this.stopSnapshotter()
+    const left = mountsBelow(this.folder)
+    for (const path of left) lazyUnmount(path)
+    rmSync(this.folder, { recursive: true, force: true })
+    return left
+  }
+}
