@@ -14,14 +14,14 @@ import { isLive } from './runtime-dir.js'
 const DIR = 'work'
 const NAME = 'mica%'
 
-type ClaimRecord = { pid: number; startTime: string; device: string; mountpoint: string }
+type ClaimRecord = { pid: number; startTime: string; device: string; source: string; mountpoint: string }
 
 /** The device of a claim whose mount is not made yet: its process alone decides. */
 const NOT_YET = ''
 
 export type Claim = {
   /** Records which mount the claim is for, once that exists. */
-  settle(device: string): void
+  settle(device: string, source: string): void
   /** Gives the upper back, unless another mount has taken it over already. */
   release(): void
 }
@@ -48,7 +48,13 @@ export function claimWorkdir(dir: string, shown: string, mountpoint: string): Cl
   mkdirSync(`${dir}/${DIR}`, { recursive: true, mode: 0o700 })
   const path = `${dir}/${DIR}/${NAME}`
   const draft = `${path}.${process.pid}`
-  const record: ClaimRecord = { pid: process.pid, startTime: startTime('self'), device: NOT_YET, mountpoint }
+  const record: ClaimRecord = {
+    pid: process.pid,
+    startTime: startTime('self'),
+    device: NOT_YET,
+    source: '',
+    mountpoint,
+  }
   const write = (): void => writeFileSync(draft, `${JSON.stringify(record)}\n`, { mode: 0o644 })
   write()
   try {
@@ -65,8 +71,9 @@ export function claimWorkdir(dir: string, shown: string, mountpoint: string): Cl
     rmSync(draft, { force: true })
   }
   return {
-    settle(device) {
+    settle(device, source) {
       record.device = device
+      record.source = source
       write()
       renameSync(draft, path)
     },

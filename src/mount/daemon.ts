@@ -98,7 +98,7 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   // The device is closed first: then unmounting can't wait for answers that nobody gives.
   undo.add(() => mounted.detach())
   undo.add(() => native.close(mounted.fd))
-  if (mounted.device !== '') layers.claim?.settle(mounted.device)
+  if (mounted.device !== '') layers.claim?.settle(mounted.device, mounted.source)
 
   const plan = makePlan(options, layers, mounted, choice, maxFds)
   const rings = choice.transport === 'io-uring' ? new RingCrew(plan, choice.rings, log) : undefined
@@ -107,9 +107,9 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   const hasRings = await rings?.begin(agreement.isOverIoUring, () => transport.stop())
   if (hasRings) native.devFusePause(FORGET_PAUSE_MS)
   const device = await firstLook(target)
-  if (device !== mounted.device) layers.claim?.settle(device)
+  if (device !== mounted.device) layers.claim?.settle(device, mounted.source)
 
-  const record = makeRecord(request, target, device)
+  const record = makeRecord(request, target, device, mounted.source)
   try {
     writeRecord(record)
     undo.add(() => removeRecord(record))
@@ -199,7 +199,12 @@ function firstLook(target: string): Promise<string> {
   })
 }
 
-function makeRecord({ options, given }: MountRequest, target: string, device: string): MountRecord {
+function makeRecord(
+  { options, given }: MountRequest,
+  target: string,
+  device: string,
+  source: string,
+): MountRecord {
   const shown: Record<string, unknown> = {}
   for (const name of given) {
     if (!(name in LAYER_OPTIONS)) shown[name] = (options as Record<string, unknown>)[name]
@@ -213,6 +218,7 @@ function makeRecord({ options, given }: MountRequest, target: string, device: st
     startTime: startTime('self'),
     since: new Date().toISOString(),
     device,
+    source,
     options: shown,
     version: VERSION,
   }

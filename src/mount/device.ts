@@ -21,6 +21,8 @@ export const MNT_DETACH = 2
 /** A mounted device. */
 export type MountedDevice = {
   readonly fd: number
+  /** The mount's source as mountinfo shows it: no two live mounts of one process tree share it. */
+  readonly source: string
   /** `major:minor` of the new file system. */
   readonly device: string
   /** Detaches the file system from its mount point; quietly when it is off already. */
@@ -62,6 +64,14 @@ function deviceError(result: number): MountError {
   return systemError(result, 'open', '/dev/fuse', 'open')
 }
 
+let mountCount = 0
+
+/** Device numbers are used again at once, while the daemon of the mount before still ends; this name is not. */
+function newSource(): string {
+  const nth = mountCount++
+  return nth === 0 ? `mica-${process.pid}` : `mica-${process.pid}.${nth}`
+}
+
 /** Mounts on the real path `target`. Throws MountError with the way out; then nothing is mounted. */
 export function mountDevice(
   target: string,
@@ -86,8 +96,9 @@ export function mountDevice(
     'default_permissions',
     ...(options.allowOther ? ['allow_other'] : []),
   ]
-  const result = native.mount('mica', encodePath(target), FS_TYPE, flags, data.join(','))
-  if (result === 0) return mounted(fd, target)
+  const source = newSource()
+  const result = native.mount(source, encodePath(target), FS_TYPE, flags, data.join(','))
+  if (result === 0) return mounted(fd, target, source)
   native.close(fd)
   if (result === -EPERM) return mountByHelper(target, options, isReadOnly, given)
   if (result === -ENODEV)
@@ -105,8 +116,9 @@ function mountByHelper(
   given: ReadonlySet<string>,
 ): MountedDevice {
   const canAllowOther = options.allowOther && (given.has('allowOther') || isAllowOtherPermitted())
+  const source = newSource()
   const words = [
-    'fsname=mica',
+    `fsname=${source}`,
     'subtype=mica',
     'default_permissions',
     ...(canAllowOther ? ['allow_other'] : []),
@@ -118,7 +130,7 @@ function mountByHelper(
     fd = native.fusermount(program, words.join(','), encodePath(target))
     if (fd !== -ENOENT) break
   }
-  if (fd >= 0) return mounted(fd, target)
+  if (fd >= 0) return mounted(fd, target, source)
   const said = native
     .lastMessage()
     .trim()
@@ -140,15 +152,16 @@ function isAllowOtherPermitted(): boolean {
   }
 }
 
-function mounted(fd: number, target: string): MountedDevice {
+function mounted(fd: number, target: string, source: string): MountedDevice {
   const entry = mountAt(target)
   const device = entry?.type === FS_TYPE ? entry.device : ''
   return {
     fd,
+    source,
     device,
     detach() {
       // Only what is ours: another file system may have been mounted over it since.
-      if (device === '' || mountAt(target)?.device === device) detachPath(target)
+      if (mountAt(target)?.source === source) detachPath(target)
     },
   }
 }

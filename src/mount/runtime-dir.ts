@@ -18,6 +18,8 @@ export type MountRecord = {
   readonly since: string
   /** `major:minor` as in mountinfo. */
   readonly device: string
+  /** The mount's source, which no other mount has. */
+  readonly source: string
   /** What differs from the defaults. */
   readonly options: Readonly<Record<string, unknown>>
   readonly version: string
@@ -76,9 +78,11 @@ export function removeRecord(record: Pick<MountRecord, 'device' | 'pid'>, dir = 
 }
 
 /** Tells whether a record's daemon runs and its mount is in the tree that the daemon sees. */
-export function isLive(record: Pick<MountRecord, 'pid' | 'startTime' | 'device'>): boolean {
+export function isLive(record: Pick<MountRecord, 'pid' | 'startTime' | 'device' | 'source'>): boolean {
   if (startTime(record.pid) !== record.startTime || record.startTime === '') return false
-  return readMounts(record.pid).some((mount) => mount.device === record.device)
+  return readMounts(record.pid).some(
+    (mount) => mount.device === record.device && mount.source === record.source,
+  )
 }
 
 function isRecord(value: unknown): value is MountRecord {
@@ -89,6 +93,7 @@ function isRecord(value: unknown): value is MountRecord {
     typeof record.mountpoint === 'string' &&
     typeof record.pid === 'number' &&
     typeof record.device === 'string' &&
+    typeof record.source === 'string' &&
     typeof record.startTime === 'string' &&
     typeof record.since === 'string' &&
     Array.isArray(record.lowers)

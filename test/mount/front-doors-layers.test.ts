@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { MountError } from '../../src/mount/errors.js'
 import { openLayers } from '../../src/mount/layers.js'
-import { startTime } from '../../src/mount/mount-info.js'
+import { readMounts, startTime } from '../../src/mount/mount-info.js'
 import { defaultOptions, type MountOptions } from '../../src/mount/options.js'
 import { markVolatile, refuseAfterCrash } from '../../src/mount/volatile-mark.js'
 
@@ -178,6 +178,11 @@ t.test('a hold counts only while its process and its mount are there', async (t)
   const own = { pid: process.pid, startTime: startTime('self'), mountpoint: '/m' }
   hold({ ...own, device: '0:999999' })
   t.equal(failure(options), 'no failure', 'the process lives, its mount is gone')
+  const { device, source } = readMounts()[0]!
+  hold({ ...own, device, source: 'mica-0' })
+  t.equal(failure(options), 'no failure', 'its device number is another mount by now')
+  hold({ ...own, device, source })
+  t.match(failure(options), /is in use by the mount at \/m/)
   hold({ pid: 2 ** 22 + 1, startTime: '1', device: '', mountpoint: '/m' })
   t.equal(failure(options), 'no failure', 'the process is gone')
   hold({ ...own, startTime: '1', device: '' })
