@@ -172,9 +172,10 @@ struct Run {
     int flags = fcntl(side.slots[slot], F_GETFL);
     struct stat s;
     if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || fstat(side.slots[slot], &s) || !S_ISREG(s.st_mode)) return "";
-    Bytes out(s.st_size, '\0');
-    ssize_t n = pread(side.slots[slot], out.data(), out.size(), 0);
-    out.resize(n < 0 ? 0 : n);
+    // To its end, not to the size: an old reader's file may be longer than what took its place.
+    Bytes out;
+    char block[65536];
+    for (ssize_t n; (n = pread(side.slots[slot], block, sizeof block, out.size())) > 0;) out.append(block, n);
     return out;
   }
 
