@@ -28,7 +28,7 @@ async function run(name: string, given: readonly string[], options: RunOptions):
       options,
     )
     store.close()
-    process.exitCode = await execIn(container.pid, request)
+    process.exitCode = await execIn(container.pid, request, options.interactive === true)
   } catch (error) {
     throw new CommandError(name, error, undefined, OWN_FAILURE)
   }

@@ -1,5 +1,6 @@
 // The first process in a container's pid namespace: makes the private view, runs the command, passes
-// signals on, and ends with the command's status. Told what to do by JSON on REQUEST_FD (InitRequest).
+// signals on, and ends with the command's status; and in the same way the process before a further command
+// that joins that view. Told what to do by JSON on REQUEST_FD (InitRequest).
 //
 // Host files that are to be seen inside (volumes, resolv.conf) are opened before the root directory
 // changes and bound after it: inside, no link of the image leads out.
@@ -34,11 +35,18 @@ export type InitRequest = {
   readonly workingDir: string
   readonly isReadOnly: boolean
   readonly volumes: readonly Volume[]
+  /** The first process of a running container, as the host counts: the command joins that one. */
+  readonly enter?: number
 }
 
 /** The pipe that the request comes by. */
 export const REQUEST_FD = 3
 const O_PATH = 0o10000000
+const O_DIRECTORY = 0o200000
+const CLONE_FS = 0x200
+const CLONE_NEWNS = 0x20000
+const CLONE_NEWUTS = 0x4000000
+const CLONE_NEWIPC = 0x8000000
 const MS_RDONLY = 1
 const MS_REMOUNT = 32
 const MS_BIND = 4096
@@ -118,6 +126,33 @@ function environment(request: InitRequest, home: string): Record<string, string>
   return env
 }
 
+/** Moves this thread into a running container. Its pid namespace is the caller's affair. */
+function join(pid: number): void {
+  const open = (path: string, flags: number): number => {
+    const fd = native.openPath(Buffer.from(path), flags, 0)
+    if (fd < 0) throw systemError(fd, 'enter', path, 'open')
+    return fd
+  }
+  const root = open(`/proc/${pid}/root`, O_PATH | O_DIRECTORY)
+  const spaces = (
+    [
+      ['ipc', CLONE_NEWIPC],
+      ['uts', CLONE_NEWUTS],
+      ['mnt', CLONE_NEWNS],
+    ] as const
+  ).map(([name, type]) => ({ fd: open(`/proc/${pid}/ns/${name}`, 0), type, name }))
+  // The mount namespace is of threads that share no root directory with others.
+  native.unshare(CLONE_FS)
+  for (const { fd, type, name } of spaces) {
+    const result = native.setns(fd, type)
+    if (result < 0) throw systemError(result, 'enter', `${name} namespace`, 'setns')
+    native.close(fd)
+  }
+  const entered = native.chroot(Buffer.from(`/proc/self/fd/${root}`))
+  if (entered < 0) throw new MountError('the container has ended', 'ESRCH')
+  process.chdir('/')
+}
+
 function enter(request: InitRequest): void {
   const volumes: Opened[] = []
   let hostFiles: Opened[] = []
@@ -170,7 +205,8 @@ function workingDirectory(path: string): string {
 }
 
 /** Runs the command; resolves with the status to end with. Needs enter() before. */
-export function runInside(request: InitRequest, own = 'run'): Promise<number> {
+function runInside(request: InitRequest): Promise<number> {
+  const own = verbOf(request)
   const user = imageUser(request.user)
   const [program, ...args] = request.command
   if (program === undefined) throw new MountError('no command given, and the image has none')
@@ -205,13 +241,18 @@ export function runInside(request: InitRequest, own = 'run'): Promise<number> {
   })
 }
 
+function verbOf({ enter }: InitRequest): string {
+  return enter === undefined ? 'run' : 'exec'
+}
+
 async function main(): Promise<void> {
+  const request = JSON.parse(readFileSync(REQUEST_FD, 'utf8')) as InitRequest
   try {
-    const request = JSON.parse(readFileSync(REQUEST_FD, 'utf8')) as InitRequest
-    enter(request)
+    if (request.enter === undefined) enter(request)
+    else join(request.enter)
     process.exit(await runInside(request))
   } catch (error) {
-    process.stderr.write(`mica: run: ${reasonOf(error)}\n`)
+    process.stderr.write(`mica: ${verbOf(request)}: ${reasonOf(error)}\n`)
     process.exit(FAILED)
   }
 }

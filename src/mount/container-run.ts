@@ -7,15 +7,12 @@ import { constants as osConstants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { native } from '../sys/native.js'
 import { threadArena } from '../sys/thread-arena.js'
-import { type InitRequest, REQUEST_FD, runInside } from './container-init.js'
-import { MountError, systemError } from './errors.js'
+import { type InitRequest, REQUEST_FD } from './container-init.js'
+import { systemError } from './errors.js'
 
-const CLONE_FS = 0x200
-const CLONE_NEWNS = 0x20000
 const CLONE_NEWUTS = 0x4000000
 const CLONE_NEWIPC = 0x8000000
 const CLONE_NEWPID = 0x20000000
-const O_PATH_DIRECTORY = 0o10200000
 
 /** A started container. */
 export type Started = {
@@ -34,6 +31,22 @@ async function makeThreads(): Promise<void> {
 }
 
 /**
+ * Starts container-init.js with a request. It obeys nothing that a caller's environment tells Node: a hook
+ * that writes at exit would write into the container.
+ */
+function startInit(request: InitRequest, isInteractive: boolean): Started {
+  const script = fileURLToPath(new URL('./container-init.js', import.meta.url))
+  const child = spawn(process.execPath, [script], {
+    stdio: [isInteractive ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe'],
+    env: { ...process.env, NODE_OPTIONS: process.env.MICA_NODE_OPTIONS ?? '', MICA_CONTAINER_INIT: '1' },
+  })
+  const pipe = child.stdio[REQUEST_FD] as NodeJS.WritableStream
+  pipe.on('error', () => {})
+  pipe.end(JSON.stringify(request))
+  return { pid: child.pid ?? 0, ended: passSignals(child) }
+}
+
+/**
  * Starts a container's command; without `isInteractive` it has no input. This process's later children
  * live in the container's pid namespace.
  */
@@ -42,15 +55,7 @@ export async function startContainer(request: InitRequest, isInteractive: boolea
   await makeThreads()
   const unshared = native.unshare(CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
   if (unshared < 0) throw systemError(unshared, 'namespaces for', request.root, 'unshare')
-  const script = fileURLToPath(new URL('./container-init.js', import.meta.url))
-  const child = spawn(process.execPath, [script], {
-    stdio: [isInteractive ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe'],
-    env: { ...process.env, MICA_CONTAINER_INIT: '1' },
-  })
-  const pipe = child.stdio[REQUEST_FD] as NodeJS.WritableStream
-  pipe.on('error', () => {})
-  pipe.end(JSON.stringify(request))
-  return { pid: child.pid ?? 0, ended: passSignals(child) }
+  return startInit(request, isInteractive)
 }
 
 function passSignals(child: ChildProcess): Promise<number> {
@@ -70,32 +75,17 @@ function passSignals(child: ChildProcess): Promise<number> {
   })
 }
 
-/** Runs a further command in a container whose first process is `pid`. Resolves with its exit status. */
-export async function execIn(pid: number, request: InitRequest): Promise<number> {
+/**
+ * Runs a further command in a container whose first process is `pid`. Resolves with its exit status. This
+ * process's later children live in the container's pid namespace.
+ */
+export async function execIn(pid: number, request: InitRequest, isInteractive: boolean): Promise<number> {
   threadArena()
   await makeThreads()
-  const open = (path: string, flags: number): number => {
-    const fd = native.openPath(Buffer.from(path), flags, 0)
-    if (fd < 0) throw systemError(fd, 'enter', path, 'open')
-    return fd
-  }
-  const root = open(`/proc/${pid}/root`, O_PATH_DIRECTORY)
-  const spaces = (
-    [
-      ['ipc', CLONE_NEWIPC],
-      ['uts', CLONE_NEWUTS],
-      ['pid', CLONE_NEWPID],
-      ['mnt', CLONE_NEWNS],
-    ] as const
-  ).map(([name, type]) => ({ fd: open(`/proc/${pid}/ns/${name}`, 0), type, name }))
-  native.unshare(CLONE_FS)
-  for (const { fd, type, name } of spaces) {
-    const result = native.setns(fd, type)
-    if (result < 0) throw systemError(result, 'enter', `${name} namespace`, 'setns')
-    native.close(fd)
-  }
-  const entered = native.chroot(Buffer.from(`/proc/self/fd/${root}`))
-  if (entered < 0) throw new MountError('the container has ended', 'ESRCH')
-  process.chdir('/')
-  return runInside(request, 'exec')
+  const path = `/proc/${pid}/ns/pid`
+  const fd = native.openPath(Buffer.from(path), 0, 0)
+  const result = fd < 0 ? fd : native.setns(fd, CLONE_NEWPID)
+  if (result < 0) throw systemError(result, 'enter', path, 'setns')
+  native.close(fd)
+  return startInit({ ...request, enter: pid }, isInteractive).ended
 }

@@ -1,6 +1,6 @@
 // Containers: a command in an image, what it changed, and images made of that. Needs root and /dev/fuse.
 
-import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { readMounts } from '../../src/mount/mount-info.js'
@@ -82,6 +82,19 @@ t.test('options of run', { skip }, async (t) => {
     out: '',
   })
   t.equal((await ok('ps', '-aq')).out, '')
+})
+
+t.test("what the caller's environment tells Node stays out of the container", { skip }, async (t) => {
+  const hook = sandbox.path('hook.cjs')
+  const mark = JSON.stringify(sandbox.path('hooked'))
+  writeFileSync(hook, `process.on('exit', () => require('fs').mkdirSync(${mark}, { recursive: true }))`)
+  // Past bin/mica, which keeps them out of everything.
+  const run = async (...args: string[]): Promise<Ran> => sandbox.past(`--require=${hook}`, ['run', ...args])
+  t.match(await run('--name', 'h', IMAGE, '/bin/true'), { status: 0, err: '' })
+  t.equal((await ok('diff', 'h')).out, '')
+  t.match(await run('--rm', '--read-only', IMAGE, '/bin/touch', '/x'), { status: 1, err: /Read-only/ })
+  t.ok(existsSync(sandbox.path('hooked')), 'it ran outside')
+  await ok('rm', 'h')
 })
 
 t.test('a volume is seen inside, and read-only if told', { skip }, async (t) => {

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 
 import { packageRoot } from '../support/package-root.js'
 
-export const mainScript = join(packageRoot, 'dist/src/cli/main.js')
+const command = join(packageRoot, 'bin/mica')
+const mainScript = join(packageRoot, 'dist/src/cli/main.js')
 
 export type Ran = {
   readonly status: number | null
@@ -59,7 +60,17 @@ export class Sandbox {
 
   /** Runs mica without waiting. */
   start(args: readonly string[], { input = '', env }: RunOptions = {}): Started {
-    const child = spawn(process.execPath, [mainScript, ...args], { env: { ...this.env, ...env } })
+    return this.#start([command, ...args], input, env)
+  }
+
+  /** Runs mica's program without bin/mica, so that Node gets options; the test runner's own are left out. */
+  past(nodeOptions: string, args: readonly string[]): Promise<Ran> {
+    const words = ['env', `NODE_OPTIONS=${nodeOptions}`, process.execPath, mainScript, ...args]
+    return this.#start(words, '').ended
+  }
+
+  #start([program, ...args]: readonly string[], input: string | Buffer, env?: NodeJS.ProcessEnv): Started {
+    const child = spawn(program!, args, { env: { ...this.env, ...env } })
     const chunks: [out: Buffer[], err: Buffer[]] = [[], []]
     child.stdout.on('data', (chunk: Buffer) => void chunks[0].push(chunk))
     child.stderr.on('data', (chunk: Buffer) => void chunks[1].push(chunk))
