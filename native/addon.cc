@@ -22,6 +22,7 @@ const Row rows[] = {
     {"readlinkAt", wrap<readlinkAt>},
     {"getdents", wrap<getdents>},
     {"lseek", wrap<lseekFd>},
+    {"mapFile", mapFile},
     {"fstatfs", wrap<fstatfsFd>},
     {"fsType", wrap<fsType>},
 

@@ -67,6 +67,9 @@ int64_t park(int64_t key);
 int64_t wake(int64_t key, int32_t error);
 int64_t nextCompletion();
 
+// map.cc
+napi_value mapFile(napi_env env, napi_callback_info info);
+
 // device.cc
 int64_t openDevice();
 int64_t cloneDevice(int32_t device);

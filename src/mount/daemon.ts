@@ -9,6 +9,7 @@ import { errnoReason } from '../base/errno.js'
 import type { Agreement } from '../fuse/negotiate.js'
 import { createSessionShared } from '../fuse/session-shared.js'
 import type { End, Transport } from '../fuse/transport.js'
+import type { OpenIndex } from '../index/files.js'
 import { native } from '../sys/native.js'
 import type { UnionState } from '../union/state.js'
 import { createUnionState } from '../union/union-fs.js'
@@ -16,6 +17,7 @@ import type { MountRequest } from './arguments.js'
 import { checkMountpoint, type MountedDevice, mountDevice } from './device.js'
 import { startWorker, type WorkerPlan } from './engine.js'
 import { MountError, reasonOf, systemError } from './errors.js'
+import { openIndex } from './index-files.js'
 import { fdPath, type Layers, openLayers } from './layers.js'
 import type { Log } from './log.js'
 import { startTime } from './mount-info.js'
@@ -94,13 +96,15 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   const choice = chooseTransport(options)
   if (choice.transport === 'dev-fuse' && choice.warning !== undefined) log(choice.warning)
 
+  const index = await openIndex(options, layers, log)
+  if (index !== undefined) undo.add(() => native.close(index.fd))
   const mounted = mountDevice(target, options, !layers.isWritable, given)
   // The device is closed first: then unmounting can't wait for answers that nobody gives.
   undo.add(() => mounted.detach())
   undo.add(() => native.close(mounted.fd))
   if (mounted.device !== '') layers.claim?.settle(mounted.device, mounted.source)
 
-  const plan = makePlan(options, layers, mounted, choice, maxFds)
+  const plan = makePlan(options, layers, mounted, choice, maxFds, index)
   const rings = choice.transport === 'io-uring' ? new RingCrew(plan, choice.rings, log) : undefined
   if (rings !== undefined) undo.add(() => void rings.end())
   const { transport, agreement } = await startFirst(plan, log)
@@ -146,11 +150,12 @@ function makePlan(
   mounted: MountedDevice,
   choice: TransportChoice,
   maxFds: number,
+  index: OpenIndex | undefined,
 ): WorkerPlan {
   // Worker 0 has the device, also where the others have rings.
   const workers =
     choice.transport === 'io-uring' ? 1 + Math.max(choice.rings.length, options.workers) : choice.workers
-  const config = unionConfig(options, layers, mounted.fd, workers, maxFds)
+  const config = unionConfig(options, layers, mounted.fd, workers, maxFds, index)
   return {
     state: createUnionState(config),
     shared: createSessionShared(workers),

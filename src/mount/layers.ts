@@ -18,7 +18,7 @@ const O_PATH = 0o10000000
 const O_DIRECTORY = constants.O_DIRECTORY
 
 /** One opened directory. `path` is as given. */
-export type Layer = { readonly fd: number; readonly path: string }
+export type Layer = { readonly fd: number; readonly path: string; readonly stat: BigIntStats }
 
 export type Layers = {
   /** Top first; the upper, when there is one, is the first. */
@@ -222,7 +222,7 @@ export function openLayers(options: MountOptions, mountpoint: string): Layers {
     }
     for (const lower of lowers) protect(lower)
     return {
-      layers: layers.map(({ fd, path }) => ({ fd, path })),
+      layers: layers.map(({ fd, path, stat }) => ({ fd, path, stat })),
       isWritable,
       workFd: work?.fd ?? -1,
       scratchFd,

@@ -2,6 +2,7 @@
 // this process and these directories can tell (may we write trusted.* names, make whiteouts, …).
 
 import { readFileSync } from 'node:fs'
+import type { OpenIndex } from '../index/files.js'
 import { native } from '../sys/native.js'
 import type { UnionConfig } from '../union/state.js'
 import { createArena, SCRATCH_NAME, SCRATCH_VALUE } from '../vfs/arena.js'
@@ -69,11 +70,14 @@ export function unionConfig(
   device: number,
   workers: number,
   maxFds: number,
+  index?: OpenIndex,
 ): UnionConfig {
   const probe = new Probe()
   const isDotWanted = process.env.FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT === '1'
   const canMakeWhiteout = layers.isWritable && !isDotWanted && probe.canMakeWhiteout(layers.scratchFd)
-  const isMarked = layers.layers.some(({ fd }) => OVERRIDE_STAT.some((name) => probe.hasXattr(fd, name)))
+  // An index has been asked already.
+  const asked = index === undefined ? layers.layers : layers.layers.slice(0, layers.isWritable ? 1 : 0)
+  const isMarked = asked.some(({ fd }) => OVERRIDE_STAT.some((name) => probe.hasXattr(fd, name)))
   return {
     layers: layers.layers.map(({ fd, path }) => ({ fd, path, hasDotWhiteouts: true })),
     isWritable: layers.isWritable,
@@ -96,5 +100,6 @@ export function unionConfig(
     maxDirFds: Math.max(64, Math.floor(maxFds / 4)),
     workers,
     isUnlocked: process.env.MICA_TEST_UNLOCKED === '1',
+    ...(index === undefined ? {} : { indexFd: index.fd }),
   }
 }

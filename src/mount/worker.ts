@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { EIO } from '../base/errno.js'
 import { RINGS_STATE, sharedHeader } from '../fuse/session-shared.js'
 import type { Transport } from '../fuse/transport.js'
+import { prepareHash } from '../index/hash.js'
 import { native } from '../sys/native.js'
 import { startWorker, type WorkerPlan } from './engine.js'
 import type { ThreadMessage } from './threads.js'
@@ -33,6 +34,7 @@ function startRing(cpu: number): Transport | undefined {
   }
 }
 
+if (plan.state.config.indexFd !== undefined) await prepareHash()
 const transport = plan.ring === undefined ? start() : startRing(plan.ring.cpu)
 if (transport === undefined) port.close()
 else {

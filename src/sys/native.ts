@@ -54,6 +54,13 @@ export interface Native {
   /** The f_type that statfs(2) gives for the fd's file system, as 32 bits without sign. */
   fsType(fd: number): number
 
+  /**
+   * Maps a whole file for reading, shared (mmap(2)). Returns an ArrayBuffer of whole pages and one page
+   * more, which must not be written to; or -errno. The first word of the last page counts the pages that
+   * could not be read: they are zeros. Unmapped when the buffer is collected.
+   */
+  mapFile(fd: number): ArrayBuffer | number
+
   // -- opening -----------------------------------------------------------------------------
   /**
    * openat2(2) with O_CLOEXEC|O_NOFOLLOW and RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|

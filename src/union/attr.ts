@@ -4,6 +4,7 @@ import { EIO } from '../base/errno.js'
 import { OVERRIDE_STAT } from '../format/markers.js'
 import { SCRATCH_VALUE, STAT_GID, STAT_INO, STAT_MODE, STAT_NLINK, STAT_UID } from '../vfs/arena.js'
 import { hasMoved, locate } from './address.js'
+import { statIndexed } from './indexed.js'
 import { at, F_NAMELESS, isLive, N_HIDDEN, N_INFO, N_INO, N_LAYER, T_DIR, TYPE_MASK } from './inode-table.js'
 import { H_DEVICE_COUNT, H_DEVICES } from './state.js'
 import type { Union } from './union.js'
@@ -105,6 +106,10 @@ export function overrideStat(u: Union, fd: number, ref: number, w: number): void
 
 /** Writes the current attributes of a node as a fuse_attr at `out`. */
 export function getAttr(u: Union, node: number, out: number): number {
+  if (u.index !== null && statIndexed(u, node, out)) {
+    finishAttr(u, node, out >> 2)
+    return 0
+  }
   for (let attempt = 0; attempt < 1000; attempt++) {
     const r = locate(u, node)
     if (r < 0) return r

@@ -87,7 +87,7 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
   const isNew = node === 0
   if (isNew) {
     node = newNode(u, isDir)
-    if (node !== 0) t.nodes[at(node) + N_HIDDEN] = hidden
+    if (node !== 0 && !isDir) t.nodes[at(node) + N_HIDDEN] = hidden
   }
   if (node !== 0 && addDentry(t, parent, hash, u.bytes, name, length, node) === 0) {
     if (isNew) freeRecord(u, node)

@@ -5,8 +5,11 @@
 // in the name arena: count, then (layer, path) pairs. path 0: the parent's real in that layer plus
 // our name; else a reference to the path from that layer's root.
 
-import { at, F_STACK, N_INFO, N_LAYER } from './inode-table.js'
+import { at, F_STACK, N_HIDDEN, N_INFO, N_LAYER } from './inode-table.js'
 import type { Tables } from './tables.js'
+
+/** A directory's word with its number in the index, which stands for all its lowers; 0: not indexed. */
+export const N_STACKED = N_HIDDEN
 
 /** At most this many layers in one mount. */
 export const MAX_LAYERS = 512
@@ -14,10 +17,13 @@ export const MAX_LAYERS = 512
 /** A directory's reals, copied out of the tables. */
 export class Reals {
   count = 0
+  /** The index's directory that all the lowers among them are; 0: none. */
+  stacked = 0
   readonly layers = new Int32Array(MAX_LAYERS)
   readonly paths = new Int32Array(MAX_LAYERS)
 
   push(layer: number, path: number): void {
+    if (this.count === 0) this.stacked = 0
     this.layers[this.count] = layer
     this.paths[this.count++] = path
   }
@@ -31,6 +37,7 @@ export class Reals {
 export function readReals(t: Tables, node: number, out: Reals): void {
   const n = at(node)
   const layer = t.nodes[n + N_LAYER]!
+  out.stacked = t.nodes[n + N_STACKED]!
   if ((t.nodes[n + N_INFO]! & F_STACK) === 0) {
     out.count = 1
     out.layers[0] = layer
@@ -45,6 +52,25 @@ export function readReals(t: Tables, node: number, out: Reals): void {
     out.paths[i] = words[w++]!
   }
   out.count = count
+}
+
+/** Under the lock: the same, of an indexed directory with layers below `base` and one more only. */
+export function readRealsAbove(t: Tables, node: number, base: number, out: Reals): void {
+  const n = at(node)
+  if (t.nodes[n + N_STACKED] === 0 || (t.nodes[n + N_INFO]! & F_STACK) === 0) {
+    readReals(t, node, out)
+    return
+  }
+  out.stacked = t.nodes[n + N_STACKED]!
+  out.count = 0
+  let w = -t.nodes[n + N_LAYER]! * 2
+  const words = t.names.words
+  const count = words[w++]!
+  for (let layer = -1; layer < base && out.count < count; out.count++) {
+    layer = words[w++]!
+    out.layers[out.count] = layer
+    out.paths[out.count] = words[w++]!
+  }
 }
 
 /** Under the lock: the topmost layer where the directory is. */
@@ -85,6 +111,7 @@ export function writeReals(t: Tables, node: number, reals: Reals): boolean {
     flags |= F_STACK
   }
   releaseList(t, n)
+  t.nodes[n + N_STACKED] = reals.stacked
   t.nodes[n + N_LAYER] = layer
   t.nodes[n + N_INFO] = (t.nodes[n + N_INFO]! & ~F_STACK) | flags
   return true

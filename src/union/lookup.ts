@@ -32,7 +32,8 @@ import {
 import { dirFd } from './address.js'
 import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, showIno, statReal } from './attr.js'
 import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
-import { pathIn, readReals, releasePaths } from './dir-stack.js'
+import { pathIn, readReals, readRealsAbove, releasePaths } from './dir-stack.js'
+import { ASK_LAYERS, adoptPath, adoptSibling, findIndexed } from './indexed.js'
 import { at, F_IMPURE, N_DENTRY, N_INFO } from './inode-table.js'
 import { firstLower, NOWHERE, UNKNOWN } from './lower-index.js'
 import { followRedirect } from './redirect.js'
@@ -210,9 +211,10 @@ export function find(
   const t = u.t
   t.lock()
   releasePaths(t, u.found)
-  readReals(t, parent, u.reals)
+  readRealsAbove(t, parent, u.indexBase, u.reals)
   t.unlock()
   const reals = u.reals
+  let { stacked } = reals
   const out = u.found
   let isBent = false
   let hasAsked = false
@@ -221,6 +223,12 @@ export function find(
     let layer = reals.layers[i]!
     const isLower = !u.isUpper(layer)
     if (below && !isLower) continue
+    if (isLower && stacked !== 0 && !isBent) {
+      const r = findIndexed(u, stacked, name, length, stat)
+      if (r !== ASK_LAYERS) return r
+      stacked = 0
+      readAllReals(u, parent)
+    }
     if (isLower && !hasAsked && i + 1 < reals.count) {
       hasAsked = true
       const first = firstLower(u, parent, name, length, i)
@@ -268,7 +276,7 @@ export function find(
     if (markers < 0) return markers
     if ((markers & M_OPAQUE) !== 0) break
     // An absolute redirect leads to the lowers even where the parent has none.
-    if ((markers & M_REDIRECT) !== 0 && u.bytes[SCRATCH_PATH] === 0x2f) return followRedirect(u, layer)
+    if ((markers & M_REDIRECT) !== 0 && u.bytes[SCRATCH_PATH] === 0x2f) return goByPath(u, layer)
     if (!hasMore) break
     if (hasDots) {
       const dot = hasDotWhiteout(u, fd, name, length)
@@ -282,9 +290,27 @@ export function find(
       name = FIND_NEW_NAME
       isBent = true
       hasAsked = true
+      if (stacked !== 0) readAllReals(u, parent)
     }
   }
-  return out.count > 0 ? 0 : -ENOENT
+  if (out.count === 0) return -ENOENT
+  if (isBent && stacked !== 0) adoptSibling(u, stacked, name, length)
+  return 0
+}
+
+/** The lowers are searched after all: all of the parent's reals. */
+function readAllReals(u: Union, parent: number): void {
+  u.t.lock()
+  readReals(u.t, parent, u.reals)
+  u.t.unlock()
+}
+
+/** The search goes on at the absolute path that readMarkers() left. */
+function goByPath(u: Union, layer: number): number {
+  const path = u.index === null ? undefined : u.bytes.slice(SCRATCH_PATH, SCRATCH_PATH + found.redirectLength)
+  const r = followRedirect(u, layer)
+  if (r === 0 && path !== undefined && u.isUpper(layer)) adoptPath(u, path)
+  return r
 }
 
 /** Tells whether a relative redirect is one: a name that another directory could have. */

@@ -20,7 +20,8 @@ import { dirFd } from './address.js'
 import { getAttr, overrideStat, showIno } from './attr.js'
 import { bind, closeDoomed, forget, reap, writeEntry, writeEntryHead } from './bind.js'
 import { D_NODE, D_PARENT, findDentry, hashName } from './dentry-table.js'
-import { readReals } from './dir-stack.js'
+import { N_STACKED, readReals } from './dir-stack.js'
+import { ASK_LAYERS, listIndexed } from './indexed.js'
 import {
   at,
   F_DEAD,
@@ -195,20 +196,37 @@ export function buildLowerSnapshot(u: Union, node: number, count: { entries: num
 
 /** Merges the reals in u.other, top first. Returns the first block or -errno. */
 function merge(u: Union, w: SnapshotWriter, node: number): number {
-  const { count } = u.other
+  const count = u.other.count > 0 && u.other.stacked !== 0 ? countAbove(u) : u.other.count
+  const { stacked } = u.other
   const wasListing = u.isListing
   u.isListing = true
+  const isMerged = u.other.count > 1
   let r = 0
-  for (let i = 0; i < count && r >= 0; i++) {
+  for (let i = 0; i < u.other.count && r >= 0; i++) {
+    if (i === count) {
+      r = listIndexed(u, w, stacked, (place, type, lowerIno) => {
+        ino.set(lowerIno)
+        if (type === T_DIR) adoptIno(u, node, place)
+        else settle(u, place)
+      })
+      if (r !== ASK_LAYERS) break
+    }
     const layer = u.other.layers[i]!
     const fd = dirFd(u, node, layer)
-    r = fd < 0 ? fd : addReal(u, w, node, fd, layer, count > 1)
+    r = fd < 0 ? fd : addReal(u, w, node, fd, layer, isMerged)
     if (isAbsent(r)) r = 0
   }
   u.isListing = wasListing
   if (r >= 0) return w.first
   w.abandon()
   return r
+}
+
+/** How many of the reals in u.other lie above the indexed ones. */
+function countAbove(u: Union): number {
+  let above = 0
+  while (above < u.other.count && u.other.layers[above]! < u.indexBase) above++
+  return above
 }
 
 function addDots(u: Union, w: SnapshotWriter, node: number): void {
@@ -430,6 +448,7 @@ export function readDirectoryPlus(
   if (first < 0) return first
   if (!isCookie(t, first, offset)) return 0
   const isOld = isAged(t, first)
+  const hasIndex = u.index !== null && t.nodes[at(node) + N_STACKED] !== 0
   let used = 0
   let cookie = offset
   batch.count = 0
@@ -450,7 +469,8 @@ export function readDirectoryPlus(
     writeDirent(u, place, entry + ENTRY_BYTES, cookie, type, length)
     const name = entry + ENTRY_BYTES + DIRENT_HEAD
     if (!isDots(u.bytes, name, length) && !enterKnown(u, node, name, length, entry)) {
-      if (type === T_DIR || isOld) enterFound(u, node, name, length, entry)
+      const isIndexed = hasIndex && info >>> 8 >= u.indexBase
+      if (type === T_DIR || isOld || isIndexed) enterFound(u, node, name, length, entry)
       else {
         if (batch.count === BATCH || (batch.count > 0 && batch.layer !== info >>> 8)) flushBatch(u, node)
         batch.layer = info >>> 8

@@ -26,6 +26,7 @@ export const H_DIR_FREE = 43
 export const H_LINKS_REMOVED = 44 // 1: names of lower files with links were removed, see hard-links.ts
 export const H_MOVES = 45 // bumped whenever a directory with lowers got another place
 export const H_COPIES = 46 // copy-ups so far
+export const H_INDEX_DAMAGED = 47 // 1: said so
 export const H_DEVICES = 64 // st_dev of up to 63 devices, in the order they were met
 export const H_DEVICE_COUNT = 63
 export const H_NAMES = 128 // the name arena's cursor and free lists, NameArena.HEADER_WORDS
@@ -40,7 +41,13 @@ const FIRST_SLOTS = 1 << 14
 const LINK_SLOTS = 1 << 16
 
 /** One layer: its root as an O_PATH fd, valid in every worker (fds are process-wide). */
-export type LayerConfig = { fd: number; path: string; hasDotWhiteouts: boolean }
+export type LayerConfig = {
+  fd: number
+  path: string
+  hasDotWhiteouts: boolean
+  /** st_dev as the kernel packs it; known once the state is made. */
+  device?: number
+}
 
 /** A range of ids: `disk`.. on the layers is shown as `shown`.., `count` long. */
 export type IdRange = { disk: number; shown: number; count: number }
@@ -77,6 +84,8 @@ export type UnionConfig = {
   maxDirFds: number
   workers: number
   isUnlocked: boolean
+  /** The file of the lowers' index (src/index): it covers all layers but the upper. */
+  indexFd?: number
 }
 
 /** References to constant strings in the name arena, made once per mount. */

@@ -22,6 +22,7 @@ import { copyEnded, copyUp } from './copy-up.js'
 import { createFile, linkNode, makeDirectory, makeNode, makeSymlink, makeTmpfile } from './create.js'
 import { D_NODE, findDentry, hashName } from './dentry-table.js'
 import { Reals, writeReals } from './dir-stack.js'
+import { pushIndexedRoot } from './indexed.js'
 import {
   at,
   F_IMPURE,
@@ -126,6 +127,7 @@ function bindRoot(u: Union): void {
   const n = at(ROOT)
   const reals = new Reals()
   let info = T_DIR
+  let isOpaque = false
   for (let layer = 0; layer < config.layers.length; layer++) {
     const fd = config.layers[layer]!.fd
     u.sys.statAt(fd, 0, SCRATCH_STAT)
@@ -133,20 +135,29 @@ function bindRoot(u: Union): void {
     const device = u.u32[w + STAT_DEV]!
     const known = t.header.subarray(H_DEVICES, H_DEVICES + t.header[H_DEVICE_COUNT]!).includes(device | 0)
     if (!known && t.header[H_DEVICE_COUNT]! < 63) t.header[H_DEVICES + t.header[H_DEVICE_COUNT]!++] = device
-    const isTopmostLower = reals.count === 0 || (reals.count === 1 && config.isWritable)
+    const isTopmostLower = layer === 0 || (layer === 1 && config.isWritable)
     if (isTopmostLower) {
       const ino = new Int32Array(2)
       showIno(u, u.u32[w + STAT_INO]!, u.u32[w + STAT_INO + 1]!, device, ino)
       t.nodes[n + N_INO] = ino[0]!
       t.nodes[n + N_INO + 1] = ino[1]!
     }
+    config.layers[layer]!.device = device
+    u.devices[layer] = device
+    const isCovered = u.index !== null && layer >= u.indexBase
+    // Its list of layers ends where one is opaque; devices are numbered as without an index.
+    if (isCovered) continue
     reals.push(layer, 0)
     let markers = readMarkers(u, fd, 0)
     if (u.isUpper(layer) && markers > 0 && (markers & M_LINKS) !== 0) t.header[H_LINKS_REMOVED] = 1
     if (hasDotOpaque(u, fd, 0) === 1) markers |= M_OPAQUE
     if (layer === 0 && config.isWritable && (markers & M_IMPURE) !== 0) info |= F_IMPURE
-    if (markers > 0 && (markers & M_OPAQUE) !== 0) break
+    if (markers > 0 && (markers & M_OPAQUE) !== 0) {
+      isOpaque = true
+      break
+    }
   }
+  if (!isOpaque) pushIndexedRoot(u, reals)
   t.nodes[n + N_INFO] = info
   t.nodes[n + N_GENERATION] = 0
   t.nodes[n + N_LOOKUPS] = 1

@@ -1,6 +1,8 @@
 // One worker's hold on the union: the shared tables, its own arena and directory fds, and the few
 // scratch results that the verbs of this folder pass on without allocating.
 
+import { viewStack } from '../index/files.js'
+import type { IndexView } from '../index/view.js'
 import type { Native } from '../sys/native.js'
 import type { Arena } from '../vfs/arena.js'
 import type { Caller, OpenResult } from '../vfs/file-system.js'
@@ -34,6 +36,14 @@ export class Union {
   /** Largest layer index; lowers are 1.. when writable, else 0.. */
   readonly lastLayer: number
   readonly isWritable: boolean
+  /** The lowers' index, null without one; damaged, it answers nothing any more. */
+  readonly index: IndexView | null
+  /** The index's first layer. */
+  readonly indexBase: number
+  /** st_dev of each layer, as the kernel packs it. */
+  readonly devices: Int32Array
+  /** Told once when the index turns out to be damaged. */
+  onDamage: (damage: string) => void = () => {}
 
   /** Directories that the upper's redirects moved, as of a count of moves; see hard-links.ts. */
   moved: { at: number; list: { from: Buffer; to: Buffer }[] } | undefined
@@ -74,6 +84,10 @@ export class Union {
     arena.bytes[YES_AT] = 0x79
     this.lastLayer = state.config.layers.length - 1
     this.isWritable = state.config.isWritable
+    this.devices = Int32Array.from(state.config.layers, ({ device }) => device ?? 0)
+    this.indexBase = this.isWritable ? 1 : 0
+    const { indexFd } = state.config
+    this.index = indexFd === undefined ? null : viewStack(indexFd, (damage) => this.onDamage(damage))
     this.ids = new IdMap(state.config)
     sys.attach(arena.bytes, this.t.names.bytes)
     this.dirs = new DirFds(sys, Math.max(64, Math.floor(state.config.maxDirFds / state.config.workers)))

@@ -1,0 +1,155 @@
+// Index files on disk: made whole and renamed into place, read with care. A file is believed only when it
+// is root's or our own, nobody else may write it, and its checksums and its layers' stamps are right.
+
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { native } from '../sys/native.js'
+import { KIND_LAYER, KIND_STACK } from './format.js'
+import { prepareHash } from './hash.js'
+import { scanLayer } from './layer-scan.js'
+import { mergeLayers } from './stack-merge.js'
+import { joinStamps, keyOf, type Stamp, stampOfFd } from './stamp.js'
+import { IndexView } from './view.js'
+
+/** The index of a layer whose tree is `fs` lies beside that, under this name. */
+export const BESIDE = 'index'
+const STACK = '.stack'
+const LAYER = '.layer'
+const OTHERS_MAY_WRITE = 0o022
+
+export type IndexedLayer = { readonly fd: number; readonly path: string; readonly stamp: Stamp }
+
+/** An index that was opened: an fd of its file, to be mapped by each worker. */
+export type OpenIndex = { readonly fd: number; readonly path: string; readonly view: IndexView }
+
+/** Maps an index file's fd. Throws an Error with the reason when it can't be believed. */
+export function viewFile(fd: number, kind: number, onDamage?: (damage: string) => void): IndexView {
+  const buffer = native.mapFile(fd)
+  if (typeof buffer === 'number') throw new Error('it can not be mapped')
+  return new IndexView(buffer, kind, buffer.byteLength / 4 - 1024, onDamage)
+}
+
+/** Maps a stack's index for a worker. Needs: prepareHash(). */
+export function viewStack(fd: number, onDamage: (damage: string) => void): IndexView {
+  return viewFile(fd, KIND_STACK, onDamage)
+}
+
+/** Returns undefined when there is no such file. Throws an Error with the reason when it is not right. */
+function openIndex(path: string, kind: number, stamps: Stamp): OpenIndex | undefined {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+  try {
+    const { uid, mode } = fstatSync(fd)
+    if (uid !== 0 && uid !== process.geteuid?.()) throw new Error('it belongs to another user')
+    if ((mode & OTHERS_MAY_WRITE) !== 0) throw new Error('other users may write to it')
+    const view = viewFile(fd, kind)
+    const own = view.stamps()
+    if (own === undefined) throw new Error(view.damage)
+    if (own.length !== stamps.length || own.some((word, i) => word !== stamps[i])) {
+      throw new Error('it is of other layers')
+    }
+    const root = view.dir(1)
+    if (root < 0 || view.ownEntry(1) < 0 || view.list(root) < 0) throw new Error(view.damage)
+    return { fd, path, view }
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function writeFile(path: string, bytes: Uint8Array): void {
+  const draft = `${path}.${process.pid}.tmp`
+  try {
+    writeFileSync(draft, bytes, { mode: 0o600 })
+    renameSync(draft, path)
+  } catch (error) {
+    rmSync(draft, { force: true })
+    throw error
+  }
+}
+
+/** Writes the index of one layer to `path`. `root`: an fd of its tree. */
+export async function writeLayerIndex(root: number, path: string): Promise<void> {
+  await prepareHash()
+  // The stamp first: a change that comes in between makes the index invalid, not wrong.
+  const stamp = stampOfFd(root)
+  writeFile(path, scanLayer(root).toFile(KIND_LAYER, stamp))
+}
+
+/** Returns why an index file of a layer is not right, undefined when it is. All of it is looked at. */
+export async function checkLayerIndex(root: number, path: string): Promise<string | undefined> {
+  await prepareHash()
+  try {
+    const opened = openIndex(path, KIND_LAYER, stampOfFd(root))
+    if (opened === undefined) return 'it is missing'
+    closeSync(opened.fd)
+    if (!opened.view.proveAll()) return opened.view.damage
+    const fresh = scanLayer(root).toFile(KIND_LAYER, stampOfFd(root))
+    const isSame = Buffer.from(fresh).equals(opened.view.bytes.subarray(0, fresh.length))
+    return isSame ? undefined : 'it does not say what the layer holds'
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+/**
+ * Opens the index of a stack of layers (top first) that is kept in directory `dir`; makes it, and those of
+ * layers, where they are missing or not right. Undefined, with a word to `log`, when it can't be had.
+ */
+export async function openStack(
+  dir: string,
+  layers: readonly IndexedLayer[],
+  log: (line: string) => void,
+): Promise<OpenIndex | undefined> {
+  await prepareHash()
+  const stamps = joinStamps(layers.map(({ stamp }) => stamp))
+  const path = join(dir, keyOf(stamps) + STACK)
+  try {
+    const known = openIndex(path, KIND_STACK, stamps)
+    if (known !== undefined) return known
+  } catch (error) {
+    log(`index ${path}: ${(error as Error).message}; making it anew`)
+  }
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    const views = layers.map((layer) => layerView(dir, layer, log))
+    writeFile(path, mergeLayers(views).toFile(KIND_STACK, stamps))
+    return openIndex(path, KIND_STACK, stamps)
+  } catch (error) {
+    log(`index ${path}: ${(error as Error).message}; going on without`)
+    return undefined
+  }
+}
+
+/** Returns the index of one layer: from beside it, from `dir`, or made anew and kept there. */
+function layerView(dir: string, { fd, path, stamp }: IndexedLayer, log: (line: string) => void): IndexView {
+  const kept = join(dir, keyOf(stamp) + LAYER)
+  const places = basename(path) === 'fs' ? [join(dirname(path), BESIDE), kept] : [kept]
+  for (const place of places) {
+    try {
+      const known = openIndex(place, KIND_LAYER, stamp)
+      if (known === undefined) continue
+      closeSync(known.fd)
+      return known.view
+    } catch (error) {
+      log(`index ${place}: ${(error as Error).message}; reading the layer`)
+    }
+  }
+  const file = scanLayer(fd).toFile(KIND_LAYER, stamp)
+  writeFile(kept, file)
+  return new IndexView(file.buffer as ArrayBuffer, KIND_LAYER)
+}
