@@ -147,14 +147,7 @@ function adopt(u: Union, view: IndexView, child: number): void {
 }
 
 /** Goes one name down in the index. Returns the directory there, 0 when there is none that it knows. */
-function stepDown(
-  u: Union,
-  view: IndexView,
-  dir: number,
-  bytes: Uint8Array,
-  at: number,
-  end: number,
-): number {
+function stepDown(view: IndexView, dir: number, bytes: Uint8Array, at: number, end: number): number {
   const entry = view.find(dir, bytes, at, end - at)
   const w = entry <= 0 ? DAMAGED : view.entry(entry)
   if (w < 0) return 0
@@ -166,7 +159,7 @@ function stepDown(
 export function adoptSibling(u: Union, stacked: number, name: number, length: number): void {
   const view = u.index
   if (view === null || u.found.count === 0) return
-  const child = stepDown(u, view, stacked, u.bytes, name, name + length)
+  const child = stepDown(view, stacked, u.bytes, name, name + length)
   if (child !== 0) adopt(u, view, child)
 }
 
@@ -178,7 +171,7 @@ export function adoptPath(u: Union, path: Uint8Array): void {
   for (let at = 1; at <= path.length && dir !== 0; ) {
     let end = path.indexOf(SLASH, at)
     if (end < 0) end = path.length
-    dir = stepDown(u, view, dir, path, at, end)
+    dir = stepDown(view, dir, path, at, end)
     at = end + 1
   }
   if (dir !== 0) adopt(u, view, dir)
