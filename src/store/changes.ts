@@ -257,10 +257,10 @@ function* wholeTree(
   }
 }
 
-type Place = { readonly dirFd: number; readonly name: string; readonly stat: Stat }
+export type Place = { readonly dirFd: number; readonly name: string; readonly stat: Stat }
 
 /** Tells whether two objects differ in anything that an image keeps. */
-function differs(a: Place, b: Place): boolean {
+export function differs(a: Place, b: Place): boolean {
   const type = a.stat.mode & S_IFMT
   if (a.stat.mode !== b.stat.mode || a.stat.uid !== b.stat.uid || a.stat.gid !== b.stat.gid) return true
   if (a.stat.mtime !== b.stat.mtime || a.stat.mtimeNs !== b.stat.mtimeNs) return true
