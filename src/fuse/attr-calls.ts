@@ -49,6 +49,7 @@ import {
 import {
   isFinal,
   isNoOpen,
+  putAttrTimeout,
   type Request,
   replyAttr,
   replyEmpty,
@@ -147,7 +148,7 @@ export function statx(r: Request): number {
   r.u32.fill(0, w + ATTR_WORDS, w + STAT_WORDS)
   const result = r.fs.statx(r.node, handle, stat)
   if (isFinal(result)) return result
-  replyAttr(r, 0)
+  putAttrTimeout(r, w)
   r.u32.fill(0, (r.out >> 2) + 4, (r.out + fuse_statx_out.stat) >> 2)
   putStatx(r.u32, (r.out + fuse_statx_out.stat) >> 2, w)
   return fuse_statx_out.bytes

@@ -5,7 +5,7 @@
 // Structs inside a request are 8-byte aligned, so byte offsets shift to word indices.
 
 import { EBADF, EINVAL, ENAMETOOLONG } from '../base/errno.js'
-import type { Arena } from '../vfs/arena.js'
+import { type Arena, STAT_FLAGS, STAT_IS_FLEETING } from '../vfs/arena.js'
 import { type FileSystem, type Handle, NO_HANDLE, NO_REPLY, type NodeId } from '../vfs/file-system.js'
 import { fuse_attr_out, fuse_entry_out, fuse_open_out } from './abi.js'
 import type { Agreement, NegotiateOptions } from './negotiate.js'
@@ -188,16 +188,25 @@ export function putNumber(r: Request, at: number, value: number): void {
   r.u32[(at >> 2) + 1] = Math.floor(value / 0x100000000)
 }
 
+/** Takes the mark of attributes that the kernel must not keep off the fuse_attr at word `w`; tells whether it was there. */
+function takeFleeting(u32: Uint32Array, w: number): boolean {
+  const flags = u32[w + STAT_FLAGS]!
+  if ((flags & STAT_IS_FLEETING) === 0) return false
+  u32[w + STAT_FLAGS] = flags & ~STAT_IS_FLEETING
+  return true
+}
+
 /** Writes the four timeouts of the Entry at `at`. */
 export function putEntryTimeouts(r: Request, at: number): void {
   const { u32 } = r
   const w = (at + fuse_entry_out.entry_valid) >> 2
   u32[w] = r.entryValid
   u32[w + 1] = 0
-  u32[w + 2] = r.attrValid
+  const isKept = !takeFleeting(u32, (at + fuse_entry_out.attr) >> 2)
+  u32[w + 2] = isKept ? r.attrValid : 0
   u32[w + 3] = 0
   u32[w + 4] = r.entryValidNs
-  u32[w + 5] = r.attrValidNs
+  u32[w + 5] = isKept ? r.attrValidNs : 0
 }
 
 /** Ends a call that wrote an Entry at the reply. Returns the reply's length, or what was final. */
@@ -219,12 +228,18 @@ export function replyNegativeEntry(r: Request): number {
 /** Ends a call that wrote a fuse_attr behind the head of a fuse_attr_out. */
 export function replyAttr(r: Request, result: number): number {
   if (isFinal(result)) return result
-  const w = r.out >> 2
-  r.u32[w] = r.attrValid
-  r.u32[w + 1] = 0
-  r.u32[w + 2] = r.attrValidNs
-  r.u32[w + 3] = 0
+  putAttrTimeout(r, (r.out + fuse_attr_out.attr) >> 2)
   return fuse_attr_out.bytes
+}
+
+/** Writes how long the attributes at word `attr` may be kept, at the head of the reply. */
+export function putAttrTimeout(r: Request, attr: number): void {
+  const w = r.out >> 2
+  const isKept = !takeFleeting(r.u32, attr)
+  r.u32[w] = isKept ? r.attrValid : 0
+  r.u32[w + 1] = 0
+  r.u32[w + 2] = isKept ? r.attrValidNs : 0
+  r.u32[w + 3] = 0
 }
 
 /** Writes fuse_open_out from `fs.opened` at `at`. Returns its length. */

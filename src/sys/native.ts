@@ -233,7 +233,7 @@ export interface Native {
   /**
    * Sends a notification: `code` with the body of `length` bytes at `body` in the arena. Waits for
    * locks that the kernel may hold for a request which this thread has yet to answer: only for
-   * codes that take none (STORE of nothing cached, RESEND, INC_EPOCH). The others go by notifyLater().
+   * codes that take none (INVAL_INODE without data, STORE of nothing cached, RESEND, INC_EPOCH). The others go by notifyLater().
    */
   notify(device: number, code: number, body: number, length: number): number
   /** notify() from a thread of its own, in order. Returns 0; nobody learns the kernel's answer. */

@@ -2,10 +2,30 @@
 
 import { EIO } from '../base/errno.js'
 import { OVERRIDE_STAT } from '../format/markers.js'
-import { SCRATCH_VALUE, STAT_GID, STAT_INO, STAT_MODE, STAT_NLINK, STAT_UID } from '../vfs/arena.js'
+import {
+  SCRATCH_VALUE,
+  STAT_FLAGS,
+  STAT_GID,
+  STAT_INO,
+  STAT_IS_FLEETING,
+  STAT_MODE,
+  STAT_NLINK,
+  STAT_UID,
+} from '../vfs/arena.js'
 import { hasMoved, locate } from './address.js'
 import { statIndexed } from './indexed.js'
-import { at, F_NAMELESS, isLive, N_HIDDEN, N_INFO, N_INO, N_LAYER, T_DIR, TYPE_MASK } from './inode-table.js'
+import {
+  at,
+  F_NAMELESS,
+  F_TWIN,
+  isLive,
+  N_HIDDEN,
+  N_INFO,
+  N_INO,
+  N_LAYER,
+  T_DIR,
+  TYPE_MASK,
+} from './inode-table.js'
 import { H_DEVICE_COUNT, H_DEVICES } from './state.js'
 import type { Union } from './union.js'
 
@@ -68,6 +88,7 @@ export function finishAttr(u: Union, node: number, w: number): void {
       u.u32[w + STAT_NLINK] = Math.max(0, u.u32[w + STAT_NLINK]! - hidden)
     }
   }
+  if ((info & F_TWIN) !== 0) u.u32[w + STAT_FLAGS] = STAT_IS_FLEETING
   showOwner(u, w)
 }
 

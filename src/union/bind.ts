@@ -25,6 +25,7 @@ import {
   F_NAMELESS,
   F_STACK,
   F_STALE,
+  F_TWIN,
   F_UPPER,
   findLinked,
   freeNode,
@@ -186,6 +187,7 @@ export function reap(u: Union, start: number): void {
     freeRecord(u, node)
     if (successor !== 0) {
       t.nodes[at(successor) + N_LOOKUPS]!--
+      t.nodes[at(successor) + N_INFO]! &= ~F_TWIN
       reap(u, successor)
     }
     node = parent
@@ -237,6 +239,7 @@ export function supersede(u: Union, node: number): number {
   }
   moveDentries(t, node, heir)
   t.nodes[n + N_FORWARD] = heir
-  t.nodes[n + N_INFO]! |= F_STALE
+  t.nodes[n + N_INFO]! |= F_STALE | F_TWIN
+  t.nodes[h + N_INFO]! |= F_TWIN
   return heir
 }

@@ -21,6 +21,7 @@ import {
 } from '../base/errno.js'
 import {
   SCRATCH_LIST,
+  SCRATCH_NOTIFY,
   SCRATCH_STAT,
   SCRATCH_VALUE,
   STAT_ATIME,
@@ -82,6 +83,9 @@ const AT_REMOVEDIR = 0x200
 const QUICK_BYTES = 128 * 1024
 /** The whole file. */
 export const ALL = Number.MAX_SAFE_INTEGER
+
+/** Body: nodeid, offset (-1: no data), length; 64 bits each. */
+const FUSE_NOTIFY_INVAL_INODE = 2
 
 const PARENT_STAT = SCRATCH_STAT + 256
 
@@ -439,6 +443,7 @@ function finish(u: Union, node: number, r: number, temp: number): number {
   }
   const { parent, fd: parentFd } = claimPlace(u, node)
   let pin = -1
+  let hasHeir = false
   if (parent === 0) {
     // Nameless: its copy lives on behind an fd alone.
     pin = sys.openAt(workFd, temp, O_PATH)
@@ -462,13 +467,27 @@ function finish(u: Union, node: number, r: number, temp: number): number {
     t.nodes[n + N_LAYER] = 0
     t.nodes[n + N_HIDDEN] = 0
     t.nodes[n + N_INFO]! |= F_UPPER
-    if (t.nodes[n + N_IO]! > 0 && (t.nodes[n + N_INFO]! & TYPE_MASK) === T_REG) supersede(u, node)
+    if (t.nodes[n + N_IO]! > 0 && (t.nodes[n + N_INFO]! & TYPE_MASK) === T_REG)
+      hasHeir = supersede(u, node) > 0
   }
   t.nodes[n + N_SEQ]!++
   t.announce()
   t.unlock()
   if (oldPin > 0) sys.close(oldPin - 1)
+  if (hasHeir) dropKeptAttributes(u, node)
   return r
+}
+
+/**
+ * Has the kernel ask for a node's attributes again; it keeps the data. Needs no lock that a request
+ * of ours may hold (fs/fuse/inode.c:fuse_reverse_inval_inode() with a negative offset).
+ */
+function dropKeptAttributes(u: Union, node: number): void {
+  const w = SCRATCH_NOTIFY >> 2
+  u.i32.fill(0, w, w + 6)
+  u.i32[w] = node
+  u.i32.fill(-1, w + 2, w + 4)
+  u.sys.notify(u.config.device, FUSE_NOTIFY_INVAL_INODE, SCRATCH_NOTIFY, 24)
 }
 
 /**

@@ -36,6 +36,7 @@ export const F_LINKED = 1 << 8 // in the link table
 export const F_STACK = 1 << 9 // N_LAYER is a reference to a directory stack
 export const F_IMPURE = 1 << 10 // upper directory: may hold objects with a stored ino or a redirect
 export const F_LOWER_BACKING = 1 << 11 // N_BACKING is an id of the lower file
+export const F_TWIN = 1 << 13 // stale, or heir of one: the kernel has two inodes of it and may keep attributes of neither
 export const F_DEAD = 1 << 12 // freed as soon as the last handle is closed
 
 export const T_DIR = 4

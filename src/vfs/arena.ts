@@ -55,6 +55,8 @@ export const STAT_GID = 18
 export const STAT_RDEV = 19 // as new_encode_dev() packs it
 export const STAT_BLKSIZE = 20
 export const STAT_FLAGS = 21
+/** In STAT_FLAGS of an answer: the kernel must not keep these attributes. */
+export const STAT_IS_FLEETING = 1 << 30
 /** Words beyond fuse_attr; a caller that has only 88 bytes of room must not keep what follows. */
 export const STAT_DEV = 22 // as new_encode_dev() packs it
 export const STAT_BTIME = 23

@@ -54,6 +54,32 @@ const acrossCopyUp: Case[] = [
       },
     }),
   ),
+  ...Object.entries(sizes).map(
+    ([size, count]): Case => ({
+      title: `fstat of a read-only fd of a ${size} lower file shows what happens to the file later`,
+      lines: [70],
+      lowers: [{ f: filled('o', count), g: filled('o', count) }],
+      run(s) {
+        const readers = ['f', 'g'].map((name) => s.other.open(s.at(name), O_RDONLY))
+        const shown = (reader: number) => {
+          const { size, mode, nlink } = s.other.fstat(reader)
+          return [size, mode & 0o777, nlink]
+        }
+        for (const reader of readers) assert.deepEqual(shown(reader), [count, 0o644, 1])
+        const writer = s.root.open(s.at('f'), O_RDWR)
+        s.root.pwrite(writer, 'END', count)
+        s.root.truncate(s.at('g'), count + 3)
+        for (const [i, name] of ['f', 'g'].entries()) {
+          s.root.chmod(s.at(name), 0o600)
+          s.root.link(s.at(name), s.at(`${name}2`))
+          assert.deepEqual(shown(readers[i]!), [count + 3, 0o600, 2], name)
+          s.root.unlink(s.at(name))
+          s.root.chmod(s.at(`${name}2`), 0o640)
+          assert.deepEqual(shown(readers[i]!), [count + 3, 0o640, 1], name)
+        }
+      },
+    }),
+  ),
   {
     title: 'no order of opens, writes and mappings changes the lower',
     lines: [71, 85],
