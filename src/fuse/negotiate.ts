@@ -17,7 +17,7 @@ export type NegotiateOptions = {
   readonly data: DataMode
   /** POSIX ACLs are kept and checked by the kernel. */
   readonly hasAcl: boolean
-  readonly transport: 'dev-fuse' | 'io-uring'
+  readonly transport: 'dev-fuse' | 'io-uring' | 'fuse-native'
   /** 1: real files may not lie on a stacking file system; 2: they may, but then nothing stacks on us. */
   readonly maxStackDepth: 1 | 2
 }

@@ -15,10 +15,11 @@ import type { UnionState } from '../union/state.js'
 import { createUnionState } from '../union/union-fs.js'
 import type { MountRequest } from './arguments.js'
 import { checkMountpoint, type MountedDevice, mountDevice } from './device.js'
-import { startWorker, type WorkerPlan } from './engine.js'
+import { startWorker, type WorkerHooks, type WorkerPlan } from './engine.js'
 import { MountError, reasonOf, systemError } from './errors.js'
 import { openIndex } from './index-files.js'
 import { fdPath, type Layers, openLayers } from './layers.js'
+import { libraryTransport, mountedByLibrary, withoutPassthrough } from './library-mount.js'
 import type { Log } from './log.js'
 import { startTime } from './mount-info.js'
 import type { MountOptions } from './options.js'
@@ -31,8 +32,6 @@ import { unionConfig } from './union-config.js'
 import { VERSION } from './version.js'
 import { markVolatile, refuseAfterCrash } from './volatile-mark.js'
 
-/** Transports that can be asked for. */
-const TRANSPORTS: readonly string[] = ['auto', 'dev-fuse', 'io-uring']
 /** How long a mount that is still in use after SIGTERM is served on. */
 const LINGER_MS = 5000
 /** With rings the device brings FORGETs only: they are taken together, this long apart. */
@@ -41,7 +40,7 @@ const FORGET_PAUSE_MS = 5
 export type LiveMount = {
   readonly record: MountRecord
   readonly agreement: Agreement
-  readonly transport: 'dev-fuse' | 'io-uring'
+  readonly transport: 'dev-fuse' | 'io-uring' | 'fuse-native'
   /** Threads that answer requests. */
   readonly workers: number
   /** The session's counters, and the union's tables. */
@@ -82,10 +81,10 @@ export async function serve(request: MountRequest, log: Log): Promise<LiveMount>
 }
 
 async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<LiveMount> {
-  const { options, given, mountpoint } = request
-  if (!TRANSPORTS.includes(options.transport)) {
-    throw new MountError(`the transport ${options.transport} is not available; use --transport dev-fuse`)
-  }
+  const { given, mountpoint } = request
+  const choice = chooseTransport(request.options)
+  const isLibrary = choice.transport === 'fuse-native'
+  const options = isLibrary ? withoutPassthrough(request.options) : request.options
   const maxFds = native.raiseFileLimit()
   if (maxFds < 0) throw systemError(maxFds, 'limit of open files', '', 'setrlimit')
   const target = realDirectory('mount point', mountpoint)
@@ -93,12 +92,15 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   const layers = openLayers(options, target)
   undo.add(() => layers.close())
   prepareVolatile(options, layers, undo)
-  const choice = chooseTransport(options)
-  if (choice.transport === 'dev-fuse' && choice.warning !== undefined) log(choice.warning)
+  if (choice.transport !== 'io-uring' && choice.warning !== undefined) log(choice.warning)
 
   const index = await openIndex(options, layers, log)
   if (index !== undefined) undo.add(() => native.close(index.fd))
-  const mounted = mountDevice(target, options, !layers.isWritable, given)
+  const isReadOnly = !layers.isWritable
+  const mounted = isLibrary ? mountedByLibrary(target) : mountDevice(target, options, isReadOnly, given)
+  const makeTransport = isLibrary
+    ? await libraryTransport(target, mounted.source, options, isReadOnly, given, log)
+    : undefined
   // The device is closed first: then unmounting can't wait for answers that nobody gives.
   undo.add(() => mounted.detach())
   undo.add(() => native.close(mounted.fd))
@@ -107,7 +109,7 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   const plan = makePlan(options, layers, mounted, choice, maxFds, index)
   const rings = choice.transport === 'io-uring' ? new RingCrew(plan, choice.rings, log) : undefined
   if (rings !== undefined) undo.add(() => void rings.end())
-  const { transport, agreement } = await startFirst(plan, log)
+  const { transport, agreement } = await startFirst(plan, log, makeTransport)
   const hasRings = await rings?.begin(agreement.isOverIoUring, () => transport.stop())
   if (hasRings) native.devFusePause(FORGET_PAUSE_MS)
   const device = await firstLook(target)
@@ -120,7 +122,9 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   } catch (error) {
     log(`no record in ${runtimeDir()}: ${(error as Error).message}`)
   }
-  const others: Crew = hasRings ? rings! : startClones(plan, Math.max(1, options.workers), log)
+  const others: Crew = hasRings
+    ? rings!
+    : startClones(plan, isLibrary ? 1 : Math.max(1, options.workers), log)
   const whenEnded = transport.whenEnded.then(async (end) => {
     await others.end()
     undo.run()
@@ -129,7 +133,7 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   return {
     record,
     agreement,
-    transport: hasRings ? 'io-uring' : 'dev-fuse',
+    transport: hasRings ? 'io-uring' : isLibrary ? 'fuse-native' : 'dev-fuse',
     workers: hasRings ? others.size : others.size + 1,
     shared: plan.shared,
     state: plan.state,
@@ -170,10 +174,15 @@ function makePlan(
 }
 
 /** Starts worker 0 here; resolves when it has agreed with the kernel. */
-function startFirst(plan: WorkerPlan, log: Log): Promise<{ transport: Transport; agreement: Agreement }> {
+function startFirst(
+  plan: WorkerPlan,
+  log: Log,
+  makeTransport: WorkerHooks['makeTransport'],
+): Promise<{ transport: Transport; agreement: Agreement }> {
   return new Promise((resolve, reject) => {
     const transport = startWorker(plan, {
       log,
+      ...(makeTransport === undefined ? {} : { makeTransport }),
       onInit(outcome) {
         // The answer itself goes out after this call.
         setImmediate(() => {

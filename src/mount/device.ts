@@ -66,8 +66,8 @@ function deviceError(result: number): MountError {
 
 let mountCount = 0
 
-/** Device numbers are used again at once, while the daemon of the mount before still ends; this name is not. */
-function newSource(): string {
+/** Returns a source. Device numbers are used again at once, while the daemon of the mount before still ends; this name is not. */
+export function newSource(): string {
   const nth = mountCount++
   return nth === 0 ? `mica-${process.pid}` : `mica-${process.pid}.${nth}`
 }
@@ -144,7 +144,8 @@ function mountByHelper(
   throw new MountError(said === '' ? `fusermount3: ${errnoReason(fd)}` : said, errnoName(fd))
 }
 
-function isAllowOtherPermitted(): boolean {
+/** Tells whether fuse.conf lets ordinary users open their mounts to others. */
+export function isAllowOtherPermitted(): boolean {
   try {
     return /^\s*user_allow_other\b/m.test(readFileSync('/etc/fuse.conf', 'utf8'))
   } catch {

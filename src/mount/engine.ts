@@ -9,7 +9,7 @@ import type { Transport } from '../fuse/transport.js'
 import { native } from '../sys/native.js'
 import { H_INDEX_DAMAGED, type UnionState } from '../union/state.js'
 import { UnionFileSystem } from '../union/union-fs.js'
-import { createArena } from '../vfs/arena.js'
+import { type Arena, createArena } from '../vfs/arena.js'
 import type { RingShare } from './transports.js'
 
 /** What a worker is made from; plain data, so that it can be handed to a thread. */
@@ -25,7 +25,7 @@ export type WorkerPlan = {
   readonly timeoutMs: number
   readonly isTraced: boolean
   /** What to agree on at INIT. */
-  readonly transport: 'dev-fuse' | 'io-uring'
+  readonly transport: 'dev-fuse' | 'io-uring' | 'fuse-native'
   /** For a worker on a ring; `event`: its own, from native.uringEvent(). */
   readonly ring?: RingShare & { readonly event: number }
 }
@@ -33,6 +33,8 @@ export type WorkerPlan = {
 export type WorkerHooks = {
   readonly log: (line: string) => void
   readonly onInit?: (outcome: Agreement | string) => void
+  /** Makes the transport, where it is none that every build has. */
+  readonly makeTransport?: (arena: Arena) => Transport
 }
 
 /** Starts a worker on this thread; it serves from the thread's event loop. Throws when it can't. */
@@ -60,9 +62,10 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
     ...(plan.isTraced ? { trace: hooks.log } : {}),
   })
   const transport =
-    ring === undefined
+    hooks.makeTransport?.(arena) ??
+    (ring === undefined
       ? new DevFuseTransport(plan.device, arena)
-      : new IoUringTransport(plan.device, ring.event, ring.queues, arena)
+      : new IoUringTransport(plan.device, ring.event, ring.queues, arena))
   transport.start(session)
   return transport
 }

@@ -245,7 +245,7 @@ export const OPTION_ROWS = [
     default: 'auto',
     group: 'Speed',
     value: 'NAME',
-    help: 'How requests reach this program: by rings on each CPU, or the device. auto: rings for root, where they are switched on (mica setup).',
+    help: 'How requests reach this program: by rings on each CPU, the device, or libfuse. auto: rings for root, where they are switched on (mica setup), else the device.',
   },
   {
     name: 'workers',

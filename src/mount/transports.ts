@@ -22,7 +22,7 @@ const ENTRIES_MAX = 1024
 export type RingShare = { readonly cpu: number; readonly queues: readonly RingQueue[] }
 
 export type TransportChoice =
-  | { readonly transport: 'dev-fuse'; readonly workers: number; readonly warning?: string }
+  | { readonly transport: 'dev-fuse' | 'fuse-native'; readonly workers: number; readonly warning?: string }
   | { readonly transport: 'io-uring'; readonly rings: readonly RingShare[] }
 
 /** What decides; read from the system by readHost(). */
@@ -132,6 +132,10 @@ export function chooseTransport(
   options: Pick<MountOptions, 'transport' | 'workers'>,
   host = readHost(),
 ): TransportChoice {
+  if (options.transport === 'fuse-native') {
+    const one = { transport: 'fuse-native', workers: 1 } as const
+    return options.workers > 1 ? { ...one, warning: 'one worker serves, as fuse-native has but one' } : one
+  }
   const classic = { transport: 'dev-fuse', workers: Math.max(1, options.workers) } as const
   const isAsked = options.transport === 'io-uring'
   if (!isAsked && !(options.transport === 'auto' && host.isRoot)) return classic

@@ -3,6 +3,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fuseNativeGaps, fuseNativeSkips } from './fuse-native-gaps.js'
 import { packageRoot } from './package-root.js'
 
 export type Family = 'mica' | 'kernel' | 'fuse-overlayfs'
@@ -32,6 +33,10 @@ export interface Driver {
   readonly name: string
   readonly family: Family
   readonly behaviour: Behaviour
+  /** Why cases are known to fail, by title, beside what they say themselves. */
+  readonly gaps?: ReadonlyMap<string, string>
+  /** Why cases are not run, by title. */
+  readonly skips?: ReadonlyMap<string, string>
   /** Throws a MountError with what the program said when the mount does not come up. */
   mount(spec: MountSpec): Mounted
 }
@@ -148,10 +153,12 @@ function fuseMount(path: string, unmount: () => void): Mounted {
 /** mica by its command line, MICA_TEST_PROGRAM or this package's; `flags` are added to each mount. */
 export function micaDriver(...flags: string[]): Driver {
   const program = process.env.MICA_TEST_PROGRAM ?? join(packageRoot, 'bin/mica')
+  const isFuseNative = flags.includes('fuse-native')
   return {
     name: ['mica', ...flags].join(' '),
     family: 'mica',
-    behaviour: flags.includes('--data') ? 'mica' : 'mica passthrough',
+    behaviour: flags.includes('--data') || isFuseNative ? 'mica' : 'mica passthrough',
+    ...(isFuseNative ? { gaps: fuseNativeGaps, skips: fuseNativeSkips } : {}),
     mount(spec) {
       const args = ['mount', ...spec.lowers.flatMap((lower) => ['--lower', lower]), ...flags]
       if (spec.upper) args.push('--upper', spec.upper, '--work', spec.work!)

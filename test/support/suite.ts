@@ -107,7 +107,7 @@ function play(item: Case, scene: Scene, below: string, before: ReturnType<Fixtur
 }
 
 function runCase(t: Test, driver: Driver, suite: Suite, item: Case, body: () => void): void {
-  const known = item.fails?.[driver.behaviour] ?? item.fails?.[driver.family]
+  const known = item.fails?.[driver.behaviour] ?? item.fails?.[driver.family] ?? driver.gaps?.get(item.title)
   let error: unknown
   try {
     body()
@@ -160,6 +160,10 @@ function sharedFixture(driver: Driver, cases: Case[]): Fixture {
 const place = (i: number) => `case${i}`
 const title = (item: Case) => `${item.title} (${item.lines.join(', ')})`
 
+function skipReason(item: Case, driver: Driver): string | undefined {
+  return item.skip?.[driver.family] ?? driver.skips?.get(item.title)
+}
+
 function isAlone(item: Case): boolean {
   return item.own === true || item.mount !== undefined || item.volumes !== undefined || item.upper === null
 }
@@ -167,7 +171,7 @@ function isAlone(item: Case): boolean {
 async function runSuite(t: Test, driver: Driver, suite: Suite): Promise<void> {
   const wanted = process.env.MICA_TEST_LINE?.split(',').map(Number)
   const chosen = suite.cases.filter((item) => !wanted || item.lines.some((line) => wanted.includes(line)))
-  const shared = chosen.filter((item) => !isAlone(item) && !item.skip?.[driver.family])
+  const shared = chosen.filter((item) => !isAlone(item) && !skipReason(item, driver))
   const fixture = shared.length > 0 ? sharedFixture(driver, shared) : null
   try {
     shared.forEach((item, i) => {
@@ -176,7 +180,7 @@ async function runSuite(t: Test, driver: Driver, suite: Suite): Promise<void> {
     const before = shared.map((_, i) => fixture!.lowerSnapshots(place(i)))
     fixture?.mount()
     for (const item of chosen) {
-      const reason = item.skip?.[driver.family]
+      const reason = skipReason(item, driver)
       if (reason) {
         report(driver, suite, item, `skipped: ${reason}`)
         t.pass(title(item), { skip: reason })
