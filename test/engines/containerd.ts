@@ -8,13 +8,15 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { basename, delimiter, join } from 'node:path'
 import { lazyUnmount, mountsBelow } from '../support/driver.js'
 import { packageRoot } from '../support/package-root.js'
 
@@ -53,6 +55,8 @@ export class Containerd {
   readonly folder = mkdtempSync(join(tmpdir(), 'mica-containerd-'))
   readonly snapshots = join(this.folder, 'snapshotter')
   readonly socket = join(this.folder, 'mica.sock')
+  /** runc's state is not below containerd's, but by namespace. */
+  readonly #namespace = basename(this.folder)
   readonly #address = join(this.folder, 'containerd.sock')
   readonly #env: NodeJS.ProcessEnv
   readonly #containers = new Set<string>()
@@ -69,6 +73,8 @@ export class Containerd {
       HOME: this.folder,
       TMPDIR: this.folder,
       MICA_RUNTIME_DIR: join(this.folder, 'run'),
+      CONTAINERD_ADDRESS: this.#address,
+      CONTAINERD_NAMESPACE: this.#namespace,
     }
     writeFileSync(
       join(this.folder, 'config.toml'),
@@ -128,7 +134,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 
   /** Runs ctr to its end. */
   ctr(...args: readonly string[]): Ran {
-    const { status, stdout, stderr } = spawnSync('ctr', ['--address', this.#address, ...args], {
+    const { status, stdout, stderr } = spawnSync('ctr', args, {
       encoding: 'utf8',
       env: this.#env,
       timeout: PATIENCE_MS,
@@ -143,9 +149,42 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
     return out
   }
 
+  /** Mounts a snapshot on a committed one as containerd would, runs `work` on it, and takes it away. */
+  withMount<T>(driver: string, parent: string, work: (path: string) => T): T {
+    const path = join(this.folder, `mount-${driver}`)
+    mkdirSync(path)
+    const snapshots = ['snapshots', '--snapshotter', driver]
+    // Unlike a view of ctr's, it is none of the garbage collector's.
+    this.ok(...snapshots, 'prepare', path, parent)
+    const command = this.ok(...snapshots, 'mounts', path, path)
+    // See mountWithHelper() and compactLowerdirOption() in containerd's mount_linux.go.
+    const dir = /lowerdir=(.*?\/snapshots\/)/.exec(command)![1]!
+    const isKernel = command.startsWith('mount -t overlay ')
+    this.shell(
+      isKernel
+        ? `cd ${dir} && ${command.replaceAll(dir, '')}`
+        : command.replace(/^mount -t fuse3\.(\S+) (.*)/, 'mount.fuse3 $2 -t $1'),
+    )
+    try {
+      assert.deepEqual(mountsBelow(path), [path])
+      return work(path)
+    } finally {
+      this.shell(`umount ${path}`)
+      this.ok(...snapshots, 'rm', path)
+      rmSync(path, { recursive: true })
+    }
+  }
+
+  /** Runs a script with containerd's PATH, which must succeed, and returns what it printed. */
+  shell(script: string): string {
+    const { status, stdout, stderr } = spawnSync('sh', ['-euc', script], { encoding: 'utf8', env: this.#env })
+    assert.equal(status, 0, `${script}: ${stderr}`)
+    return stdout
+  }
+
   /** ctr without waiting. */
   async later(...args: readonly string[]): Promise<Ran> {
-    const child = spawn('ctr', ['--address', this.#address, ...args], {
+    const child = spawn('ctr', args, {
       env: this.#env,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -166,20 +205,30 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
     return this.ctr(...this.runArgs(snapshotter, image, name, ...command))
   }
 
+  #removeTask(name: string): void {
+    if (this.ctr('containers', 'info', name).status !== 0) return
+    this.ctr('tasks', 'kill', '--signal', 'SIGKILL', name)
+    this.ctr('tasks', 'rm', '--force', name)
+    this.ctr('containers', 'rm', name)
+  }
+
   /** Ends all, and returns what was still mounted after containerd's own clean-up. */
   async close(): Promise<string[]> {
-    for (const name of this.#containers) {
-      if (this.ctr('containers', 'info', name).status !== 0) continue
-      this.ctr('tasks', 'kill', '--signal', 'SIGKILL', name)
-      this.ctr('tasks', 'rm', '--force', name)
-      this.ctr('containers', 'rm', name)
-    }
+    for (const name of this.#containers) this.#removeTask(name)
     this.#containerd?.kill('SIGTERM')
     if (this.#containerd) await ended(this.#containerd)
     if (this.#snapshotter) await this.stopSnapshotter()
     const left = mountsBelow(this.folder)
     for (const path of left) lazyUnmount(path)
     rmSync(this.folder, { recursive: true, force: true })
+    rmSync(join('/run/containerd/runc', this.#namespace), { recursive: true, force: true })
+    for (const dir of ['.', ...readdirSync('/sys/fs/cgroup')]) {
+      try {
+        rmdirSync(join('/sys/fs/cgroup', dir, this.#namespace))
+      } catch {
+        // Not a hierarchy that runc made its groups in.
+      }
+    }
     return left
   }
 }

@@ -5,13 +5,13 @@ import { archive, digest, file } from '../store/tar.js'
 
 const platform = { architecture: process.arch === 'arm64' ? 'arm64' : 'amd64', os: 'linux' }
 
-/** Writes the archive. The image runs `command`. */
+/** Writes the archive and returns the chain id of its top layer. The image runs `command`. */
 export function writeOciArchive(
   path: string,
   name: string,
   layers: readonly Buffer[],
   command: readonly string[] = ['/bin/sh'],
-): void {
+): string {
   const blobs = new Map<string, Buffer>()
   const add = (mediaType: string, bytes: Buffer) => {
     blobs.set(digest(bytes), bytes)
@@ -45,4 +45,6 @@ export function writeOciArchive(
       ...[...blobs].map(([id, content]) => ({ name: `blobs/sha256/${id.slice(7)}`, content })),
     ),
   )
+  // image-spec, config.md: Layer ChainID
+  return layers.map(digest).reduce((chain, diffId) => digest(Buffer.from(`${chain} ${diffId}`)))
 }
