@@ -20,6 +20,7 @@
         'native/park.cc',
         'native/pool.cc',
         'native/process.cc',
+        'native/terminal.cc',
         'native/tree.cc',
         'native/uring-ring.cc',
         'native/uring.cc',

@@ -107,6 +107,12 @@ const Row rows[] = {
     {"pinToCpu", wrap<pinToCpu>},
     {"raiseFileLimit", wrap<raiseFileLimit>},
 
+    {"terminalPeer", wrap<terminalPeer>},
+    {"setTerminalSize", wrap<setTerminalSize>},
+    {"rawMode", wrap<rawMode>},
+    {"spawnOnTerminal", wrap<spawnOnTerminal>},
+    {"reapChild", wrap<reapChild>},
+
     {"abiTable", abiTable},
 };
 

@@ -114,6 +114,13 @@ int64_t setThreadName(std::string name);
 int64_t pinToCpu(int32_t cpu);
 int64_t raiseFileLimit();
 
+// terminal.cc
+int64_t terminalPeer(int32_t master);
+int64_t setTerminalSize(int32_t fd, int32_t rows, int32_t columns);
+int64_t rawMode(int32_t fd, int32_t isRaw);
+int64_t spawnOnTerminal(int32_t terminal, Bytes argv, Bytes env, Bytes cwd, int32_t uid, int32_t gid);
+int64_t reapChild(int32_t pid);
+
 // memory.cc
 napi_value attach(napi_env env, napi_callback_info info);
 int64_t limitKernelCalls(int32_t isLimited);

@@ -28,7 +28,7 @@ async function run(name: string, given: readonly string[], options: RunOptions):
       options,
     )
     store.close()
-    process.exitCode = await execIn(container.pid, request, options.interactive === true)
+    process.exitCode = await execIn(container.pid, request)
   } catch (error) {
     throw new CommandError(name, error, undefined, OWN_FAILURE)
   }

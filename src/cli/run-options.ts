@@ -33,7 +33,7 @@ export function addRunOptions(command: Command): Command {
     .option('-u, --user <user[:group]>', "instead of the image's")
     .option('-w, --workdir <dir>', "instead of the image's; made if it is not there")
     .option('-i, --interactive', 'keep standard input')
-    .option('-t, --tty', 'the terminal that this is typed at')
+    .option('-t, --tty', 'a terminal of its own, shown on this one')
 }
 
 /** Returns a `SRC:DST[:ro]`. Throws UsageError. */
@@ -91,6 +91,8 @@ export function requestOf(
     user: options.user ?? config.User,
     workingDir: options.workdir ?? config.WorkingDir,
     isReadOnly: options.readOnly === true,
+    isInteractive: options.interactive === true,
+    hasTerminal: options.tty === true,
     volumes: (options.volume ?? []).map(parseVolume),
   }
 }

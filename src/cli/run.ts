@@ -48,7 +48,7 @@ async function runContainer(
   try {
     const config = readConfig(store, container.image).run
     const request = requestOf(path, container.id.slice(0, 12), config, given, options)
-    const { pid, ended } = await startContainer(request, options.interactive === true)
+    const { pid, ended } = await startContainer(request)
     noteStarted(store, container.id, pid, startTime(pid))
     const status = await ended
     noteEnded(store, container.id, status)

@@ -18,11 +18,13 @@ import {
 } from 'node:fs'
 import { constants as osConstants } from 'node:os'
 import { dirname } from 'node:path'
+import { errnoName } from '../base/errno.js'
 import { native } from '../sys/native.js'
 import { enterRoot } from './chroot.js'
 import { MountError, reasonOf, systemError } from './errors.js'
 import { imageUser } from './image-user.js'
 import { encodePath } from './path-bytes.js'
+import { runOnTerminal, type TerminalCommand } from './terminal.js'
 
 export type Volume = { readonly source: string; readonly target: string; readonly isReadOnly: boolean }
 
@@ -35,6 +37,9 @@ export type InitRequest = {
   readonly workingDir: string
   readonly isReadOnly: boolean
   readonly volumes: readonly Volume[]
+  readonly isInteractive: boolean
+  /** Whether the command gets a terminal of the container's own. */
+  readonly hasTerminal: boolean
   /** The first process of a running container, as the host counts: the command joins that one. */
   readonly enter?: number
 }
@@ -204,36 +209,68 @@ function workingDirectory(path: string): string {
   return dir
 }
 
-/** Runs the command; resolves with the status to end with. Needs enter() before. */
+/** Says why a command can't be run, in a shell's words and with its status; undefined for other reasons. */
+function commandFailure(request: InitRequest, code: string): number | undefined {
+  const statuses: Record<string, number> = {
+    ENOENT: NOT_FOUND,
+    ENOTDIR: NOT_FOUND,
+    EACCES: NOT_EXECUTABLE,
+    ENOEXEC: NOT_EXECUTABLE,
+  }
+  const status = statuses[code]
+  if (status === undefined) return undefined
+  const words = status === NOT_FOUND ? 'command not found' : "can't be run"
+  process.stderr.write(`mica: ${verbOf(request)}: ${request.command[0]}: ${words}\n`)
+  return status
+}
+
+const PASSED_ON = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const
+
+/** Runs the command; resolves with the status to end with. Needs enter() or join() before. */
 function runInside(request: InitRequest): Promise<number> {
-  const own = verbOf(request)
   const user = imageUser(request.user)
-  const [program, ...args] = request.command
-  if (program === undefined) throw new MountError('no command given, and the image has none')
+  const { command } = request
+  if (command.length === 0) throw new MountError('no command given, and the image has none')
   const cwd = workingDirectory(request.workingDir)
-  return new Promise((resolve, reject) => {
-    const env = environment(request, user.home)
-    const child = spawn(program, args, { stdio: 'inherit', env, cwd, uid: user.uid, gid: user.gid })
-    // The terminal sends these two to the whole group.
-    for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => passOn(signal))
-    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const) {
-      process.on(signal, () => void child.kill(signal))
+  const env = environment(request, user.home)
+  const how = { command, env, cwd, uid: user.uid, gid: user.gid, isInteractive: request.isInteractive }
+  return request.hasTerminal ? onOwnTerminal(request, how) : onOurStreams(request, how)
+}
+
+function onOwnTerminal(request: InitRequest, how: TerminalCommand): Promise<number> {
+  const started = runOnTerminal(how)
+  if (typeof started === 'number') {
+    const status = commandFailure(request, errnoName(started))
+    if (status === undefined) throw systemError(started, 'run', request.command[0]!, 'execve')
+    return Promise.resolve(status)
+  }
+  const pass = (signal: NodeJS.Signals): void => {
+    try {
+      process.kill(started.pid, signal)
+    } catch {
+      // It has ended meanwhile.
     }
+  }
+  for (const signal of [...PASSED_ON, 'SIGINT', 'SIGQUIT'] as const) process.on(signal, pass)
+  return started.ended
+}
+
+function onOurStreams(request: InitRequest, how: TerminalCommand): Promise<number> {
+  const { command, env, cwd, uid, gid } = how
+  const [program, ...args] = command
+  return new Promise((resolve, reject) => {
+    const child = spawn(program!, args, { stdio: 'inherit', env, cwd, uid, gid })
+    // The terminal sends these two to the whole group.
     const passOn = (signal: NodeJS.Signals): void => {
       if (!process.stdin.isTTY) child.kill(signal)
     }
+    for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, passOn)
+    for (const signal of [...PASSED_ON, 'SIGWINCH'] as const)
+      process.on(signal, () => void child.kill(signal))
     child.on('error', (error: NodeJS.ErrnoException) => {
-      const status = {
-        ENOENT: NOT_FOUND,
-        ENOTDIR: NOT_FOUND,
-        EACCES: NOT_EXECUTABLE,
-        ENOEXEC: NOT_EXECUTABLE,
-      }
-      const known = status[error.code as keyof typeof status]
-      if (known === undefined) return reject(error)
-      const words = known === NOT_FOUND ? 'command not found' : "can't be run"
-      process.stderr.write(`mica: ${own}: ${program}: ${words}\n`)
-      resolve(known)
+      const known = commandFailure(request, error.code ?? '')
+      if (known === undefined) reject(error)
+      else resolve(known)
     })
     child.on('exit', (code, signal) =>
       resolve(signal === null ? (code ?? 1) : 128 + osConstants.signals[signal]),
@@ -248,6 +285,8 @@ function verbOf({ enter }: InitRequest): string {
 async function main(): Promise<void> {
   const request = JSON.parse(readFileSync(REQUEST_FD, 'utf8')) as InitRequest
   try {
+    // Opened here, while the names of the outer terminal mean what they say.
+    if (request.hasTerminal) void [process.stdin, process.stdout]
     if (request.enter === undefined) enter(request)
     else join(request.enter)
     process.exit(await runInside(request))

@@ -9,6 +9,7 @@ import { native } from '../sys/native.js'
 import { threadArena } from '../sys/thread-arena.js'
 import { type InitRequest, REQUEST_FD } from './container-init.js'
 import { systemError } from './errors.js'
+import { enterRawMode } from './terminal.js'
 
 const CLONE_NEWUTS = 0x4000000
 const CLONE_NEWIPC = 0x8000000
@@ -34,28 +35,28 @@ async function makeThreads(): Promise<void> {
  * Starts container-init.js with a request. It obeys nothing that a caller's environment tells Node: a hook
  * that writes at exit would write into the container.
  */
-function startInit(request: InitRequest, isInteractive: boolean): Started {
+function startInit(request: InitRequest): Started {
   const script = fileURLToPath(new URL('./container-init.js', import.meta.url))
   const child = spawn(process.execPath, [script], {
-    stdio: [isInteractive ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe'],
+    stdio: [request.isInteractive ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: process.env.MICA_NODE_OPTIONS ?? '', MICA_CONTAINER_INIT: '1' },
   })
   const pipe = child.stdio[REQUEST_FD] as NodeJS.WritableStream
   pipe.on('error', () => {})
   pipe.end(JSON.stringify(request))
-  return { pid: child.pid ?? 0, ended: passSignals(child) }
+  const leaveRawMode = request.hasTerminal && request.isInteractive ? enterRawMode() : () => {}
+  return { pid: child.pid ?? 0, ended: passSignals(child).finally(leaveRawMode) }
 }
 
 /**
- * Starts a container's command; without `isInteractive` it has no input. This process's later children
- * live in the container's pid namespace.
+ * Starts a container's command. This process's later children live in the container's pid namespace.
  */
-export async function startContainer(request: InitRequest, isInteractive: boolean): Promise<Started> {
+export async function startContainer(request: InitRequest): Promise<Started> {
   threadArena()
   await makeThreads()
   const unshared = native.unshare(CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
   if (unshared < 0) throw systemError(unshared, 'namespaces for', request.root, 'unshare')
-  return startInit(request, isInteractive)
+  return startInit(request)
 }
 
 function passSignals(child: ChildProcess): Promise<number> {
@@ -79,7 +80,7 @@ function passSignals(child: ChildProcess): Promise<number> {
  * Runs a further command in a container whose first process is `pid`. Resolves with its exit status. This
  * process's later children live in the container's pid namespace.
  */
-export async function execIn(pid: number, request: InitRequest, isInteractive: boolean): Promise<number> {
+export async function execIn(pid: number, request: InitRequest): Promise<number> {
   threadArena()
   await makeThreads()
   const path = `/proc/${pid}/ns/pid`
@@ -87,5 +88,5 @@ export async function execIn(pid: number, request: InitRequest, isInteractive: b
   const result = fd < 0 ? fd : native.setns(fd, CLONE_NEWPID)
   if (result < 0) throw systemError(result, 'enter', path, 'setns')
   native.close(fd)
-  return startInit({ ...request, enter: pid }, isInteractive).ended
+  return startInit({ ...request, enter: pid }).ended
 }

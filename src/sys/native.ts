@@ -299,6 +299,28 @@ export interface Native {
   setsid(): number
   /** dup2(from, to). */
   dup2(from: number, to: number): number
+  /** Unlocks a pseudo-terminal and opens its other end (TIOCGPTPEER), whatever /dev/pts holds. */
+  terminalPeer(master: number): number
+  /** TIOCSWINSZ. */
+  setTerminalSize(fd: number, rows: number, columns: number): number
+  /** cfmakeraw(3) on a terminal, or (0) what it was before that. Node's own raw mode still turns \n into \r\n. */
+  rawMode(fd: number, isRaw: number): number
+  /**
+   * Starts a program in a session of its own with `terminal` as controlling terminal and standard
+   * streams, no further groups, and signals as a new process has them; looks for it in the PATH of
+   * `env`. `argv` and `env` are strings that each end in NUL; ids of -1 stay. Returns its pid, or
+   * -errno of what failed before it ran.
+   */
+  spawnOnTerminal(
+    terminal: number,
+    argv: Uint8Array,
+    env: Uint8Array,
+    cwd: Uint8Array,
+    uid: number,
+    gid: number,
+  ): number
+  /** waitpid(2) without waiting. Returns the exit status, 128 + N after signal N; -EAGAIN while it runs. */
+  reapChild(pid: number): number
   /**
    * Numbers of the kernel ABI header, for the test that compares them with src/fuse/abi.ts. Keys:
    * 'FUSE_LOOKUP', 'FUSE_PASSTHROUGH' (INIT flags with their 64-bit values), 'sizeof NAME',

@@ -153,6 +153,50 @@ t.test('signals reach the command, exec enters it, rm -f ends it', { skip }, asy
   t.equal((await other.ended).status, 137)
 })
 
+t.test('a terminal of its own with -t, for run and exec', { skip: skip || needs('script') }, async (t) => {
+  const typed = (input: string, ...args: string[]): Promise<Ran> =>
+    sandbox.onTerminal(args, `stty rows 33 cols 77`, input)
+  const inside =
+    'busybox tty; busybox stty size; ls -l /dev/tty; echo to-tty > /dev/tty; echo type:; read x; echo "<$x>"; exit 9'
+  const seen = await typed('word\n', 'run', '--name', 'tt', '-it', IMAGE, '/bin/sh', '-c', inside)
+  t.match(seen, { status: 9, out: /\/dev\/pts\/0\r\n33 77\r\n[\s\S]*to-tty\r\n[\s\S]*<word>\r\n/ })
+  t.notMatch(seen.out, /\r\r\n/, 'the outer terminal is raw')
+  t.equal((await ok('diff', 'tt')).out, '')
+  await ok('rm', 'tt')
+  const interrupted = await typed(
+    '\x03',
+    'run',
+    '--rm',
+    '-it',
+    IMAGE,
+    '/bin/sh',
+    '-c',
+    'echo type:; sleep 100',
+  )
+  t.match(interrupted, { status: 130 }, 'Ctrl-C is typed, and ends it')
+  t.match(await sandbox.mica(['run', '--rm', '-t', IMAGE, '/bin/sh', '-c', 'busybox tty; exit 3']), {
+    status: 3,
+    out: '/dev/pts/0\r\n',
+  })
+  t.match(await sandbox.mica(['run', '--rm', '-t', IMAGE, '/bin/nothing']), { status: 127 })
+  t.match(
+    await sandbox.mica(['run', '--rm', '-t', '-u', 'user', IMAGE, '/bin/sh', '-c', 'id -u > /dev/pts/0']),
+    {
+      status: 0,
+      out: '1000\r\n',
+    },
+  )
+  const other = sandbox.start(['run', '--name', 'te', IMAGE, '/bin/sleep', '100'])
+  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
+    await new Promise((done) => setTimeout(done, 50))
+  t.match(await typed('', 'exec', '-it', 'te', '/bin/sh', '-c', 'busybox tty; busybox stty size; exit 4'), {
+    status: 4,
+    out: /\/dev\/pts\/0\r\n33 77/,
+  })
+  await ok('rm', '-f', 'te')
+  await other.ended
+})
+
 t.test('an untouched container has no changes', { skip }, async (t) => {
   await script(
     'u',

@@ -1,6 +1,6 @@
 // For the store's tests: the command as users run it, on a store of its own in a temporary folder.
 
-import { spawn, spawnSync } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,6 +23,24 @@ export type Started = {
   readonly pid: number
   kill(signal: NodeJS.Signals): void
   readonly ended: Promise<Ran>
+}
+
+type Chunks = [out: Buffer[], err: Buffer[]]
+
+function collectOutput(child: ChildProcessWithoutNullStreams): Chunks {
+  const chunks: Chunks = [[], []]
+  child.stdout.on('data', (chunk: Buffer) => void chunks[0].push(chunk))
+  child.stderr.on('data', (chunk: Buffer) => void chunks[1].push(chunk))
+  return chunks
+}
+
+function ending(child: ChildProcessWithoutNullStreams, chunks: Chunks): Promise<Ran> {
+  return new Promise<Ran>((resolve) => {
+    child.on('close', (status, signal) => {
+      const [bytes, err] = [Buffer.concat(chunks[0]), Buffer.concat(chunks[1]).toString()]
+      resolve({ status, signal, bytes, out: bytes.toString(), err })
+    })
+  })
 }
 
 /** A temporary folder with a store in it; gone when the process ends. */
@@ -69,20 +87,27 @@ export class Sandbox {
     return this.#start(words, '').ended
   }
 
+  /** Runs mica on a terminal that `before` has set up. `typed` is typed when the output says `type:`. */
+  async onTerminal(args: readonly string[], before: string, typed: string): Promise<Ran> {
+    const quoted = [command, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')
+    const child = spawn('script', ['-qec', `${before}; ${quoted}`, '/dev/null'], { env: this.env })
+    const chunks = collectOutput(child)
+    let isTyped = false
+    child.stdout.on('data', () => {
+      if (isTyped || !Buffer.concat(chunks[0]).includes('type:')) return
+      isTyped = true
+      child.stdin.write(typed)
+    })
+    return ending(child, chunks)
+  }
+
   #start([program, ...args]: readonly string[], input: string | Buffer, env?: NodeJS.ProcessEnv): Started {
     const child = spawn(program!, args, { env: { ...this.env, ...env } })
-    const chunks: [out: Buffer[], err: Buffer[]] = [[], []]
-    child.stdout.on('data', (chunk: Buffer) => void chunks[0].push(chunk))
-    child.stderr.on('data', (chunk: Buffer) => void chunks[1].push(chunk))
+    const chunks = collectOutput(child)
     // It may end without reading what it is given.
     child.stdin.on('error', () => {})
     child.stdin.end(input)
-    const ended = new Promise<Ran>((resolve) => {
-      child.on('close', (status, signal) => {
-        const bytes = Buffer.concat(chunks[0])
-        resolve({ status, signal, bytes, out: bytes.toString(), err: Buffer.concat(chunks[1]).toString() })
-      })
-    })
+    const ended = ending(child, chunks)
     return { pid: child.pid!, kill: (signal) => void child.kill(signal), ended }
   }
 
