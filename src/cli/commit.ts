@@ -1,8 +1,10 @@
 // `mica commit`: an image of a container as it is.
 
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
+import { isRunning } from '../mount/container.js'
+import { pauseContainer } from '../mount/pause.js'
 import { commitContainer } from '../store/commit.js'
-import { findContainer } from '../store/containers.js'
+import { type Container, findContainer } from '../store/containers.js'
 import { withOperation } from '../store/store.js'
 import { withTree } from './container-tree.js'
 import { collect } from './run-options.js'
@@ -13,6 +15,24 @@ type Options = {
   message?: string
   author?: string
   change?: readonly string[]
+  pause: boolean
+}
+
+/** Runs `work` while the container's processes stand still, if it runs and that is wanted. */
+async function withPause<T>(container: Container, isWanted: boolean, work: () => Promise<T>): Promise<T> {
+  if (!isWanted || !isRunning(container)) return work()
+  const letGo = await pauseContainer(container.pid)
+  try {
+    return await work()
+  } finally {
+    await letGo()
+  }
+}
+
+function parseBoolean(text: string): boolean {
+  if (text === 'true') return true
+  if (text === 'false') return false
+  throw new InvalidArgumentError('it is true or false.')
 }
 
 async function run(name: string, reference: string | undefined, options: Options): Promise<void> {
@@ -20,14 +40,12 @@ async function run(name: string, reference: string | undefined, options: Options
   const { id } = await withStore(options.root, name, ({ store, signal }) => {
     const container = findContainer(store, name)
     const createdBy = container.settings.command.join(' ') || 'mica commit'
+    const made = { message, author, changes: change, createdBy }
     return withTree(store, container, (merged) =>
       withOperation(store, { signal }, (operation) =>
-        commitContainer(operation, container, merged, reference, {
-          message,
-          author,
-          changes: change,
-          createdBy,
-        }),
+        withPause(container, options.pause, () =>
+          commitContainer(operation, container, merged, reference, made),
+        ),
       ),
     )
   })
@@ -42,5 +60,6 @@ export function commitCommand(): Command {
     .option('-m, --message <text>', 'a comment')
     .option('-a, --author <name>', 'who made it')
     .option('-c, --change <instruction>', "like 'CMD [\"/bin/sh\"]' or 'ENV A=b'", collect)
+    .option('-p, --pause [boolean]', 'stop its processes meanwhile', parseBoolean, true)
     .action(run)
 }

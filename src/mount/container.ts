@@ -32,10 +32,11 @@ export async function mountContainer(
   store: Store,
   container: Container,
 ): Promise<{ path: string; isNew: boolean }> {
-  const { upper, work, merged } = containerPaths(store, container.id)
+  const { upper, work, merged, empty } = containerPaths(store, container.id)
   if (isMounted(store, container.id)) return { path: merged, isNew: false }
   const lower = lowersOf(store, container.image)
-  if (lower.length === 0) throw new MountError('the image has no layers', 'EINVAL')
+  // An image may have no layers (FROM scratch); a mount has at least one.
+  if (lower.length === 0) lower.push(empty)
   await launch({ args: formatArguments(merged, { lower, upper, work }) })
   return { path: merged, isNew: true }
 }

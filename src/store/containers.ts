@@ -2,7 +2,7 @@
 // rows and directories; mounting and running are the mount side's.
 
 import { randomBytes, randomInt } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { storedXattrName } from '../format/whiteout.js'
 import { close, imageXattrs, openRoot, setMode, setOwner, setTime, statAt, trySetXattr } from './at.js'
@@ -114,10 +114,14 @@ export function createContainer(
 }
 
 function makeDirectories(store: Store, id: string, image: Digest): void {
-  const { upper, work, merged } = containerPaths(store, id)
+  const { upper, work, merged, empty } = containerPaths(store, id)
   for (const dir of [upper, work, merged]) mkdirSync(dir, { recursive: true, mode: 0o700 })
   const [top] = lowersOf(store, image)
-  if (top === undefined) return
+  if (top === undefined) {
+    mkdirSync(empty, { mode: 0o755 })
+    chmodSync(upper, 0o755)
+    return
+  }
   // What a merged root shows is the upper's own root.
   const [from, to] = [openRoot(top), openRoot(upper)]
   const stat = statAt(from, '')!
@@ -130,11 +134,22 @@ function makeDirectories(store: Store, id: string, image: Digest): void {
   close(to)
 }
 
-export type ContainerPaths = { readonly upper: string; readonly work: string; readonly merged: string }
+export type ContainerPaths = {
+  readonly upper: string
+  readonly work: string
+  readonly merged: string
+  /** Stands below the upper when the image has no layers; not there otherwise. */
+  readonly empty: string
+}
 
 export function containerPaths({ layout }: Store, id: string): ContainerPaths {
   const dir = join(layout.containers, id)
-  return { upper: join(dir, 'upper'), work: join(dir, 'work'), merged: join(dir, 'merged') }
+  return {
+    upper: join(dir, 'upper'),
+    work: join(dir, 'work'),
+    merged: join(dir, 'merged'),
+    empty: join(dir, 'empty'),
+  }
 }
 
 /** Returns the trees of an image's layers, top first, as lowers are given. */

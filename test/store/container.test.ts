@@ -1,6 +1,15 @@
 // Containers: a command in an image, what it changed, and images made of that. Needs root and /dev/fuse.
 
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { readMounts } from '../../src/mount/mount-info.js'
@@ -263,6 +272,75 @@ t.test('commit, save, load and mount give the identical tree, and umoci the same
   t.match((await ok('history', 'made:1')).out, /message/)
   await ok('rm', 'c', 'again')
   await ok('rmi', 'made:1')
+})
+
+t.test('a running container stands still while it is committed', { skip }, async (t) => {
+  const counting = 'i=0; while :; do i=$((i+1)); echo $i > /count; done'
+  const running = sandbox.start(['run', '--name', 'pp', IMAGE, '/bin/sh', '-c', counting])
+  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
+    await new Promise((done) => setTimeout(done, 50))
+  const states = (): string[] =>
+    sandbox
+      .run('ps', ['-eo', 'stat=,args='])
+      .split('\n')
+      .filter((line) => line.includes(counting) && !/node|mica/.test(line))
+      .map((line) => line[0]!)
+  const stateDuring = async (...options: string[]): Promise<Set<string>> => {
+    const seen = new Set<string>()
+    const commit = sandbox.start(['commit', ...options, 'pp', 'paused:1'])
+    let isOver = false
+    const ended = commit.ended.finally(() => {
+      isOver = true
+    })
+    while (!isOver) {
+      for (const each of states()) seen.add(each)
+      await new Promise((done) => setTimeout(done, 1))
+    }
+    t.equal((await ended).status, 0, (await ended).err)
+    return seen
+  }
+  t.ok((await stateDuring()).has('T'), 'stopped meanwhile')
+  t.notOk(states().includes('T'), 'it goes on')
+  t.notOk((await stateDuring('--pause=false')).has('T'))
+  t.match(await sandbox.mica(['commit', '--pause=perhaps', 'pp', 'x']), { status: 2, err: /true or false/ })
+  for (const ms of [150, 200, 250, 300]) {
+    const commit = sandbox.start(['commit', 'pp', 'paused:1'])
+    await new Promise((done) => setTimeout(done, ms))
+    commit.kill('SIGKILL')
+    await commit.ended
+    await new Promise((done) => setTimeout(done, 50))
+    t.notOk(states().includes('T'), 'also when the commit is killed')
+  }
+  await ok('rm', '-f', 'pp')
+  await running.ended
+  await ok('rmi', 'paused:1')
+})
+
+t.test('an image without layers is a place to begin', { skip }, async (t) => {
+  const layout = sandbox.path('scratch')
+  sandbox.run('umoci', ['init', '--layout', layout])
+  sandbox.run('umoci', ['new', '--image', `${layout}:latest`])
+  await ok('load', '-q', layout)
+  await ok('create', 'scratch', 'nothing')
+  const path = (await ok('mount', 'nothing')).out.trim()
+  t.same(readdirSync(path), [])
+  t.equal(statSync(path).mode & 0o7777, 0o755)
+  await ok('umount', 'nothing')
+  t.equal((await ok('diff', 'nothing')).out, '')
+  await ok('cp', '/bin/busybox', 'nothing:/busybox')
+  t.equal((await ok('diff', 'nothing')).out, 'A /busybox\n')
+  await ok('commit', '-c', 'ENTRYPOINT ["/busybox"]', 'nothing', 'first:1')
+  t.match(await ok('run', '--rm', 'first:1', 'echo', 'hello'), { out: 'hello\n', err: '' })
+  t.match(await sandbox.mica(['run', '--rm', 'scratch', '/busybox']), {
+    status: 127,
+    err: /command not found/,
+  })
+  t.equal((await ok('diff', 'scratch')).out, '')
+  await ok('save', '--format', 'oci-dir', '-o', sandbox.path('scratch-again'), 'scratch')
+  await ok('rm', 'nothing')
+  await ok('rmi', 'first:1', 'scratch')
+  await ok('load', '-q', sandbox.path('scratch-again'))
+  await ok('rmi', 'scratch-again')
 })
 
 t.test('the same changes committed twice give the same image with SOURCE_DATE_EPOCH', { skip }, async (t) => {
