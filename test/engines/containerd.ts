@@ -54,17 +54,20 @@ const ended = (child: ChildProcess): Promise<void> =>
 export class Containerd {
   readonly folder = mkdtempSync(join(tmpdir(), 'mica-containerd-'))
   readonly snapshots = join(this.folder, 'snapshotter')
-  readonly socket = join(this.folder, 'mica.sock')
+  readonly socket = this.#socket('mica')
   /** runc's state is not below containerd's, but by namespace. */
   readonly #namespace = basename(this.folder)
   readonly #address = join(this.folder, 'containerd.sock')
   readonly #env: NodeJS.ProcessEnv
   readonly #containers = new Set<string>()
   #containerd: ChildProcess | undefined
-  #snapshotter: ChildProcess | undefined
+  readonly #snapshotters = new Map<string, ChildProcess>()
 
-  /** `mountProgram` false: mica-overlay is nowhere in containerd's PATH. */
-  constructor({ mountProgram = true }: { mountProgram?: boolean } = {}) {
+  /** `mountProgram` false: mica-overlay is nowhere in containerd's PATH. `names`: of snapshotters. */
+  constructor({
+    mountProgram = true,
+    names = ['mica'],
+  }: { mountProgram?: boolean; names?: readonly string[] } = {}) {
     const bin = join(this.folder, 'bin')
     mkdirSync(bin)
     if (mountProgram) symlinkSync(join(packageRoot, 'bin/mica-overlay'), join(bin, 'mica-overlay'))
@@ -84,11 +87,16 @@ state = ${JSON.stringify(join(this.folder, 'state'))}
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
   address = ${JSON.stringify(this.#address)}
-[proxy_plugins.mica]
-  type = "snapshot"
-  address = ${JSON.stringify(this.socket)}
-`,
+${names.map((name) => this.#plugin(name)).join('')}`,
     )
+  }
+
+  #socket(name: string): string {
+    return join(this.folder, `${name}.sock`)
+  }
+
+  #plugin(name: string): string {
+    return `[proxy_plugins.${name}]\n  type = "snapshot"\n  address = ${JSON.stringify(this.#socket(name))}\n`
   }
 
   #log(name: string): number {
@@ -100,27 +108,29 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
   }
 
   /** Starts the snapshotter and waits until it serves. */
-  async startSnapshotter(...more: readonly string[]): Promise<number> {
+  startSnapshotter(...more: readonly string[]): Promise<void> {
+    return this.startNamed('mica', this.snapshots, more)
+  }
+
+  async startNamed(name: string, root: string, more: readonly string[]): Promise<void> {
     const before = existsSync(join(this.folder, 'snapshotter.log')) ? this.log('snapshotter').length : 0
     const log = this.#log('snapshotter')
-    const args = ['snapshotter', '--root', this.snapshots, '--address', this.socket, ...more]
+    const args = ['snapshotter', '--root', root, '--address', this.#socket(name), ...more]
     const child = spawn(process.execPath, [join(packageRoot, 'dist/src/cli/main.js'), ...args], {
       stdio: ['ignore', log, log],
       env: { ...process.env, ...this.#env },
     })
-    this.#snapshotter = child
+    this.#snapshotters.set(name, child)
     await until('the snapshotter serves', () => {
       assert.equal(child.exitCode, null, this.log('snapshotter'))
       return this.log('snapshotter').slice(before).includes('serving')
     })
-    return child.pid!
   }
 
-  async stopSnapshotter(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    const child = this.#snapshotter!
+  async stopSnapshotter(signal: NodeJS.Signals = 'SIGTERM', name = 'mica'): Promise<void> {
+    const child = this.#snapshotters.get(name)!
     child.kill(signal)
     await ended(child)
-    return child.exitCode
   }
 
   async start(): Promise<void> {
@@ -217,7 +227,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
     for (const name of this.#containers) this.#removeTask(name)
     this.#containerd?.kill('SIGTERM')
     if (this.#containerd) await ended(this.#containerd)
-    if (this.#snapshotter) await this.stopSnapshotter()
+    for (const name of this.#snapshotters.keys()) await this.stopSnapshotter('SIGTERM', name)
     const left = mountsBelow(this.folder)
     for (const path of left) lazyUnmount(path)
     rmSync(this.folder, { recursive: true, force: true })
