@@ -41,12 +41,13 @@ import { copyName, dirFd, locate } from './address.js'
 import { S_IFMT, S_IFREG } from './attr.js'
 import { supersede } from './bind.js'
 import { D_PARENT } from './dentry-table.js'
-import { readReals, writeReals } from './dir-stack.js'
+import { readReals, releasePaths, writeReals } from './dir-stack.js'
 import { copyUpOtherNames, takeBackNames } from './hard-links.js'
 import {
   at,
   F_COPYING,
   F_IMPURE,
+  F_NAMELESS,
   F_STALE,
   F_UPPER,
   isLive,
@@ -78,6 +79,7 @@ const STATX_ATTR_IMMUTABLE = 0x10
 const STATX_ATTR_APPEND = 0x20
 const O_NOATIME = 0o1000000
 const O_PATH = 0o10000000
+const O_DIRECTORY = 0o200000
 const AT_REMOVEDIR = 0x200
 /** Copies of at most this many bytes are made on the loop when nothing has to be synced. */
 const QUICK_BYTES = 128 * 1024
@@ -136,7 +138,7 @@ function copyUpDirectory(u: Union, node: number): number {
     t.lock()
     const parent = parentOf(u, node)
     t.unlock()
-    if (parent === 0) return -ENOENT
+    if (parent === 0) return copyUpRemovedDirectory(u, node)
     const parentFd = upperDir(u, parent)
     if (parentFd < 0) return parentFd
     const r = locate(u, node)
@@ -172,6 +174,42 @@ function copyUpDirectory(u: Union, node: number): number {
     return result
   }
   return -EIO
+}
+
+/** A directory that somebody still has open is in the upper when an fd holds a copy of it without a name. */
+function copyUpRemovedDirectory(u: Union, node: number): number {
+  const { t, sys } = u
+  const { workFd } = u.config
+  const n = at(node)
+  let r = locate(u, node)
+  if (r < 0 || u.isUpper(u.layer)) return r
+  const lowerFd = u.fd
+  r = sys.statAt(lowerFd, 0, SCRATCH_STAT)
+  if (r < 0) return r
+  const temp = tempName(u, 1)
+  r = sys.mkdirAt(workFd, temp, 0o700, -1, -1, 0)
+  if (r < 0) return r
+  r = copyAttributes(u, lowerFd, 0, workFd, temp, SCRATCH_STAT >> 2)
+  const pin = r < 0 ? r : sys.openAt(workFd, temp, O_PATH | O_DIRECTORY)
+  sys.unlinkAt(workFd, temp, AT_REMOVEDIR)
+  if (pin < 0) return pin
+  t.lock()
+  let spare = pin
+  if ((t.nodes[n + N_INFO]! & (F_UPPER | F_NAMELESS)) === F_NAMELESS) {
+    readReals(t, node, u.reals)
+    u.other.count = 1
+    u.other.layers[0] = u.other.paths[0] = 0
+    if (writeReals(t, node, u.other)) {
+      releasePaths(t, u.reals)
+      spare = t.nodes[n + N_PIN]! - 1
+      t.nodes[n + N_PIN] = pin + 1
+      t.nodes[n + N_INFO]! |= F_UPPER
+      t.nodes[n + N_SEQ]! += 2
+    } else r = -ENOMEM
+  }
+  t.unlock()
+  if (spare >= 0) sys.close(spare)
+  return r
 }
 
 /** Puts the upper in front of the reals in u.other. */

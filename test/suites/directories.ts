@@ -127,6 +127,21 @@ const listing: Case[] = [
     },
   },
   {
+    title: 'a removed lower directory that is still open can be changed',
+    lines: [72],
+    lowers: [{ d: dir({ e: dir() }) }],
+    fails: { kernel: 'EIO: its copy-up has no place to go' },
+    run(s) {
+      const fd = s.root.open(s.at('d/e'), O_RDONLY)
+      s.root.rmdir(s.at('d/e'))
+      s.root.fchmod(fd, 0o711)
+      assert.equal(s.root.fstat(fd).mode & 0o777, 0o711)
+      s.root.mkdir(s.at('d/e'), 0o750)
+      assert.equal(s.root.stat(s.at('d/e')).mode & 0o777, 0o750)
+      assert.equal(s.root.fstat(fd).mode & 0o777, 0o711)
+    },
+  },
+  {
     title: 'a removed directory that is still open lists nothing',
     lines: [90],
     lowers: [{ d: dir({ f: '' }) }],

@@ -143,7 +143,8 @@ static bool sameLinks(const struct statx& o, const struct statx& u, const Identi
   if (S_ISDIR(o.stx_mode) || o.stx_nlink == u.stx_nlink) return true;
   auto hidden = id.hiddenLinks.find(Identity::keyOf(o));
   unsigned slack = hidden == id.hiddenLinks.end() ? 0 : hidden->second;
-  return o.stx_nlink > 0 && o.stx_nlink + slack == u.stx_nlink;
+  // Also with all that showed gone: names that upper layers hide count until the file is copied up.
+  return o.stx_nlink + slack == u.stx_nlink;
 }
 
 Difference compareInode(const std::string& what, const struct statx& o, const struct statx& u, Identity& id) {
