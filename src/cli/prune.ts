@@ -29,6 +29,9 @@ async function run({ root, all = false, dryRun = false }: Options): Promise<void
     for (const { digest, bytes } of garbage.blobs) {
       process.stdout.write(`${say} blob ${digest} (${formatBytes(bytes)})\n`)
     }
+    for (const { digest, bytes } of garbage.partial) {
+      process.stdout.write(`${say} unfinished download ${digest} (${formatBytes(bytes)})\n`)
+    }
     const more = dryRun && images.length > 0 ? ', and what these images alone have' : ''
     process.stdout.write(
       `Total reclaim${dryRun ? 'able' : 'ed'} space: ${formatBytes(garbage.bytes)}${more}\n`,

@@ -41,8 +41,7 @@ export async function withStore<T>(
     return await work({ store, signal: abort.signal })
   } catch (error) {
     if (error instanceof CommandError) throw error
-    if (abort.signal.aborted)
-      throw new CommandError(object, error, 'interrupted; nothing is left behind', INTERRUPTED)
+    if (abort.signal.aborted) throw new CommandError(object, error, 'interrupted', INTERRUPTED)
     throw new CommandError(object, error)
   } finally {
     store?.close()

@@ -4,6 +4,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { diskUsage } from './disk-usage.js'
+import { filesIn } from './gc.js'
 import type { Store } from './store.js'
 
 export type DiskLine = {
@@ -68,6 +69,10 @@ function blobs({ layout, db }: Store): DiskLine {
     line.bytes += blocks * 512
     if (used.has(name)) line.active++
     else line.reclaimable += blocks * 512
+  }
+  for (const { bytes } of filesIn(layout.partial)) {
+    line.bytes += bytes
+    line.reclaimable += bytes
   }
   return line
 }

@@ -13,6 +13,8 @@ import { removeTree, type Store, whileIdle } from './store.js'
 export type Garbage = {
   readonly layers: readonly { readonly chainId: string; readonly bytes: number }[]
   readonly blobs: readonly { readonly digest: string; readonly bytes: number }[]
+  /** Downloads that did not end. */
+  readonly partial: readonly { readonly digest: string; readonly bytes: number }[]
   readonly bytes: number
 }
 
@@ -29,24 +31,27 @@ function digests({ db }: Store, sql: string): Set<string> {
   )
 }
 
+/** Returns the blobs in a directory with the bytes that they take. */
+export function filesIn(dir: string): { digest: string; bytes: number }[] {
+  return readdirSync(dir).map((hex) => {
+    const stat = statSync(join(dir, hex), { throwIfNoEntry: false })
+    return { digest: `sha256:${hex}`, bytes: (stat?.blocks ?? 0) * 512 }
+  })
+}
+
 /** Returns what nothing refers to. */
 export function findGarbage(store: Store): Garbage {
   const { layout } = store
   const usedBlobs = digests(store, USED_BLOBS)
   const usedLayers = digests(store, USED_LAYERS)
-  const blobs = readdirSync(layout.blobs)
-    .map((hex) => `sha256:${hex}`)
-    .filter((digest) => !usedBlobs.has(digest))
-    .map((digest) => {
-      const stat = statSync(join(layout.blobs, digest.slice('sha256:'.length)), { throwIfNoEntry: false })
-      return { digest, bytes: (stat?.blocks ?? 0) * 512 }
-    })
+  const blobs = filesIn(layout.blobs).filter(({ digest }) => !usedBlobs.has(digest))
+  const partial = filesIn(layout.partial)
   const layers = readdirSync(layout.layers)
     .map((hex) => `sha256:${hex}`)
     .filter((chainId) => !usedLayers.has(chainId))
     .map((chainId) => ({ chainId, bytes: diskUsage(join(layout.layers, chainId.slice('sha256:'.length))) }))
   const sum = (list: readonly { bytes: number }[]): number => list.reduce((all, { bytes }) => all + bytes, 0)
-  return { layers, blobs, bytes: sum(blobs) + sum(layers) }
+  return { layers, blobs, partial, bytes: sum(blobs) + sum(partial) + sum(layers) }
 }
 
 /** Removes what nothing refers to; undefined when an operation is under way, which leaves it for later. */
@@ -62,6 +67,9 @@ export function collect(store: Store): Garbage | undefined {
     }
     for (const { digest } of garbage.blobs) {
       rmSync(join(layout.blobs, digest.slice('sha256:'.length)), { recursive: true, force: true })
+    }
+    for (const { digest } of garbage.partial) {
+      rmSync(join(layout.partial, digest.slice('sha256:'.length)), { force: true })
     }
   })
   return garbage

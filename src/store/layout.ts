@@ -2,6 +2,7 @@
 //
 //   mica.db            what is known: images, tags, layers, containers (metadata.ts)
 //   blobs/sha256/HEX   manifests, configs and layer archives, content-addressed (blob-store.ts)
+//   partial/HEX        the beginning of a blob whose download did not end; the next one goes on from there
 //   layers/HEX/fs      a layer's tree; HEX is its chain id
 //   containers/ID/     upper, work and merged of one container
 //   locks/             files that are only ever locked (lock.ts)
@@ -15,6 +16,7 @@ export type Layout = {
   readonly root: string
   readonly database: string
   readonly blobs: string
+  readonly partial: string
   readonly layers: string
   readonly containers: string
   readonly locks: string
@@ -36,6 +38,7 @@ export function layoutOf(root: string): Layout {
     root,
     database: join(root, 'mica.db'),
     blobs: join(root, 'blobs/sha256'),
+    partial: join(root, 'partial'),
     layers: join(root, 'layers'),
     containers: join(root, 'containers'),
     locks: join(root, 'locks'),

@@ -46,7 +46,15 @@ const PRIVATE = 0o700
 export function openStore(given?: string, env: NodeJS.ProcessEnv = process.env): Store {
   const layout = layoutOf(storeRoot(given, env))
   // Private: a layer may hold set-uid programs of any age.
-  for (const dir of [layout.root, layout.blobs, layout.layers, layout.containers, layout.locks, layout.tmp]) {
+  for (const dir of [
+    layout.root,
+    layout.blobs,
+    layout.partial,
+    layout.layers,
+    layout.containers,
+    layout.locks,
+    layout.tmp,
+  ]) {
     mkdirSync(dir, { recursive: true, mode: PRIVATE })
   }
   const db = openDatabase(layout.database)

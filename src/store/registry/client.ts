@@ -36,6 +36,8 @@ export type Query = {
   readonly scope: string
   /** How often a network failure, 429 or 5xx is tried again. */
   readonly retries?: number
+  /** The same for network failures alone, where whoever asks has tries of its own. */
+  readonly networkRetries?: number
 }
 
 const REDIRECTS_MAX = 5
@@ -128,7 +130,7 @@ export class RegistryClient {
 
   /** Asks; `path` is below /v2/ or a whole URL on this registry. Throws StoreError for all but `accept`. */
   async ask(path: string, query: Query): Promise<Answer> {
-    const { retries = RETRIES } = query
+    const { retries = RETRIES, networkRetries = retries } = query
     for (let attempt = 0; ; attempt++) {
       this.#signal?.throwIfAborted()
       let answer: Answer
@@ -136,7 +138,7 @@ export class RegistryClient {
         answer = await this.#authorized(path, query)
       } catch (error) {
         this.#signal?.throwIfAborted()
-        if (error instanceof StoreError || !isNetworkError(error) || attempt >= retries)
+        if (error instanceof StoreError || !isNetworkError(error) || attempt >= networkRetries)
           throw this.#unreachable(error)
         await sleep(BACKOFF_MS * 2 ** attempt, undefined, { signal: this.#signal })
         continue

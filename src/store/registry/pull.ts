@@ -78,8 +78,8 @@ async function openBlob(
     headers: { 'accept-encoding': 'identity', ...(offset > 0 && { range: `bytes=${offset}-` }) },
     accept: [200, 206],
     scope: pullScope(path),
-    // The bytes are what fails most, and who reads them tries again.
-    retries: offset > 0 ? 0 : 4,
+    // Who reads the bytes tries again.
+    networkRetries: 0,
   })
   const isPartial = answer.status === 206
   if (isPartial && !String(answer.headers['content-range'] ?? '').startsWith(`bytes ${offset}-`)) {
