@@ -30,7 +30,7 @@ class Client {
 
   constructor(lowers: readonly string[], maxFds: number) {
     const options = { ...defaultOptions(), lower: lowers, readOnly: true, maxNodes: 1 << 18 }
-    const state = createUnionState(unionConfig(options, openLayers(options, ''), -1, 1, maxFds))
+    const state = createUnionState(unionConfig(options, openLayers(options, ''), -1, 1, { maxFds, share: 1 }))
     const arena = this.#arena
     arena.u32[(CTL >> 2) + CTL_OUT] = OUT
     arena.u32[(CTL >> 2) + CTL_OUT_CAPACITY] = OUT_CAPACITY

@@ -105,6 +105,7 @@ const Row rows[] = {
     {"dup2", wrap<dup2Fd>},
     {"setThreadName", wrap<setThreadName>},
     {"pinToCpu", wrap<pinToCpu>},
+    {"mapBigBlocks", wrap<mapBigBlocks>},
     {"raiseFileLimit", wrap<raiseFileLimit>},
 
     {"terminalPeer", wrap<terminalPeer>},

@@ -112,6 +112,7 @@ int64_t newSession();
 int64_t dup2Fd(int32_t from, int32_t to);
 int64_t setThreadName(std::string name);
 int64_t pinToCpu(int32_t cpu);
+int64_t mapBigBlocks();
 int64_t raiseFileLimit();
 
 // terminal.cc

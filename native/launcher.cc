@@ -1,10 +1,13 @@
 // mica-launch NODE SCRIPT ARGS...: starts the daemon in a session of its own and comes back as
-// soon as the mount is live, without a Node process waiting in between.
+// soon as the mount is live, without a Node process waiting in between. A mount of an engine
+// (--overlay) goes to a server where there is one (hand-over.cc); where there is none, its
+// daemon becomes one, at the socket that MICA_SERVER_SOCKET names.
 //
 // The daemon gets the write end of a pipe as fd number MICA_STATUS_FD and writes one line to it:
 // "ok", or "error STATUS WORDS". It keeps our stdout and stderr until it says "ok" (it replaces
 // them itself, before). An end of the pipe without a line means that it ended early.
 
+#include "hand-over.h"
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -75,6 +78,13 @@ int main(int argc, char **argv) {
   if (argc < 3) {
     fprintf(stderr, "usage: mica-launch NODE SCRIPT [ARGUMENT...]\n");
     return 2;
+  }
+  std::string server = argc > 3 && strcmp(argv[3], "--overlay") == 0 ? serverSocket(argv[2]) : "";
+  if (!server.empty()) {
+    Outcome outcome = handOver(server, argv + 4);
+    fputs(outcome.words.c_str(), stderr);
+    if (outcome.kind != HandOver::none) return outcome.status;
+    setenv("MICA_SERVER_SOCKET", server.c_str(), 1);
   }
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {

@@ -8,14 +8,17 @@
 
 __thread ThreadState tls;
 
+static void endWorker() {
+  if (!tls.worker) return;
+  dropParkedOf(tls.worker->get());
+  (*tls.worker)->end();
+  delete tls.worker;
+  tls.worker = nullptr;
+}
+
 static void detach(void *) {
   uringStop();
-  if (tls.worker) {
-    dropParkedOf(tls.worker->get());
-    (*tls.worker)->end();
-    delete tls.worker;
-    tls.worker = nullptr;
-  }
+  endWorker();
   delete tls.message;
   tls.message = nullptr;
   tls.arena = tls.names = nullptr;
@@ -50,10 +53,10 @@ napi_value attach(napi_env env, napi_callback_info info) {
   tls.arenaSize = arena.length;
   tls.names = const_cast<uint8_t *>(names.data);
   tls.namesSize = names.length;
-  if (!tls.worker) {
-    tls.worker = new std::shared_ptr<Worker>(std::make_shared<Worker>());
-    napi_add_env_cleanup_hook(env, detach, nullptr);
-  }
+  // What a former mount of this thread left under way is none of the next one's.
+  if (!tls.device && !tls.uring) endWorker();
+  if (!tls.worker) tls.worker = new std::shared_ptr<Worker>(std::make_shared<Worker>());
+  if (!tls.hasHook) tls.hasHook = napi_add_env_cleanup_hook(env, detach, nullptr) == napi_ok;
   initCreds();
   return nullptr;
 }

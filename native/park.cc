@@ -65,9 +65,22 @@ void Worker::end() {
 
 using ParkedList = std::vector<std::unique_ptr<Parked>>;
 
+/** A key means something within its mount only: the name arena, which its workers share, tells mounts apart. */
+struct LotKey {
+  const void *mount;
+  int64_t key;
+  bool operator==(const LotKey &other) const { return mount == other.mount && key == other.key; }
+};
+
+struct LotKeyHash {
+  size_t operator()(const LotKey &at) const {
+    return std::hash<const void *>()(at.mount) ^ std::hash<int64_t>()(at.key) * 0x9e3779b97f4a7c15u;
+  }
+};
+
 struct Lot {
   std::mutex mutex;
-  std::unordered_map<int64_t, ParkedList> byKey;
+  std::unordered_map<LotKey, ParkedList, LotKeyHash> byKey;
 };
 
 // Never freed: pool threads may still run while the process exits.
@@ -85,7 +98,7 @@ int64_t park(int64_t key) {
   parked->bytes.assign(tls.arena + IN, tls.arena + IN + current.length);
   parked->to = takeCurrent();
   std::lock_guard<std::mutex> hold(lot().mutex);
-  lot().byKey[key].push_back(std::move(parked));
+  lot().byKey[LotKey{tls.names, key}].push_back(std::move(parked));
   return PARKED;
 }
 
@@ -93,7 +106,7 @@ int64_t wake(int64_t key, int32_t error) {
   ParkedList woken;
   {
     std::lock_guard<std::mutex> hold(lot().mutex);
-    auto found = lot().byKey.find(key);
+    auto found = lot().byKey.find(LotKey{tls.names, key});
     if (found == lot().byKey.end()) return 0;
     woken = std::move(found->second);
     lot().byKey.erase(found);

@@ -4,6 +4,7 @@
 #include "pool.h"
 #include "sys.h"
 #include <grp.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -52,6 +53,15 @@ int64_t pinToCpu(int32_t cpu) {
   CPU_ZERO(&one);
   CPU_SET(cpu, &one);
   return retry([&] { return sched_setaffinity(0, sizeof one, &one); });
+}
+
+int64_t mapBigBlocks() {
+#ifdef M_MMAP_THRESHOLD
+  // glibc raises the threshold with each big block that is freed, and later ones are then cleared by writing.
+  return mallopt(M_MMAP_THRESHOLD, 64 * 1024) ? 0 : -EINVAL;
+#else
+  return -ENOSYS;
+#endif
 }
 
 int64_t raiseFileLimit() {

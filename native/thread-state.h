@@ -52,6 +52,7 @@ struct ThreadState {
   std::string *message;
   napi_ref arenaRef;
   napi_ref namesRef;
+  bool hasHook; // detach() is called when the environment goes
 };
 
 extern __thread ThreadState tls;

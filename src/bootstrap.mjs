@@ -210,7 +210,7 @@ function buildTypeScript() {
 }
 
 /** Programs that are started often: each as one file, since Node takes 1 ms and more for every module. */
-const BUNDLED = ['daemon-main', 'worker', 'unmount-thread']
+const BUNDLED = ['daemon-main', 'worker', 'mount-thread', 'unmount-thread']
 
 /** Bundles the daemon where esbuild is installed; bin/ takes the single modules otherwise. */
 function bundle() {

@@ -9,7 +9,7 @@ import { launch } from './mount/launch.js'
 import { startTime } from './mount/mount-info.js'
 import type { IdRange, MountOptions } from './mount/options.js'
 import { realDirectory } from './mount/real-path.js'
-import { type MountRecord, readRecords } from './mount/runtime-dir.js'
+import { hasRecord, type MountRecord, readRecords } from './mount/runtime-dir.js'
 import { VERSION } from './mount/version.js'
 
 export { type IdRange, MountError, type MountOptions, type MountRecord, type MountStats, UsageError, VERSION }
@@ -66,10 +66,12 @@ function holdOf(record: MountRecord): Mount {
 const POLL_MS = 5
 const GONE_MS = 5000
 
-/** Resolves when the process of a mount has ended, or after five seconds. */
-export async function whenGone(record: Pick<MountRecord, 'pid' | 'startTime'>): Promise<void> {
+/** Resolves when a mount is gone with all that belonged to it, or after five seconds. */
+export async function whenGone(record: MountRecord): Promise<void> {
+  const isThere = (): boolean =>
+    startTime(record.pid) === record.startTime && (!record.isShared || hasRecord(record))
   const until = Date.now() + GONE_MS
-  while (Date.now() < until && startTime(record.pid) === record.startTime) {
+  while (Date.now() < until && isThere()) {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
 }

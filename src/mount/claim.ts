@@ -5,6 +5,7 @@
 // free the moment umount returns, although the daemon may still be on its way out, and after a
 // kill -9 of the daemon. No lock is held that would outlive the mount.
 
+import { randomUUID } from 'node:crypto'
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { MountError } from './errors.js'
 import { startTime } from './mount-info.js'
@@ -14,7 +15,15 @@ import { isLive } from './runtime-dir.js'
 const DIR = 'work'
 const NAME = 'mica%'
 
-type ClaimRecord = { pid: number; startTime: string; device: string; source: string; mountpoint: string }
+type ClaimRecord = {
+  pid: number
+  startTime: string
+  device: string
+  source: string
+  mountpoint: string
+  /** Tells the claims of one process apart. */
+  token: string
+}
 
 /** The device of a claim whose mount is not made yet: its process alone decides. */
 const NOT_YET = ''
@@ -47,13 +56,15 @@ function holds(record: ClaimRecord): boolean {
 export function claimWorkdir(dir: string, shown: string, mountpoint: string): Claim {
   mkdirSync(`${dir}/${DIR}`, { recursive: true, mode: 0o700 })
   const path = `${dir}/${DIR}/${NAME}`
-  const draft = `${path}.${process.pid}`
+  const token = randomUUID()
+  const draft = `${path}.${token}`
   const record: ClaimRecord = {
     pid: process.pid,
     startTime: startTime('self'),
     device: NOT_YET,
     source: '',
     mountpoint,
+    token,
   }
   const write = (): void => writeFileSync(draft, `${JSON.stringify(record)}\n`, { mode: 0o644 })
   write()
@@ -65,7 +76,7 @@ export function claimWorkdir(dir: string, shown: string, mountpoint: string): Cl
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt === 8) throw error
       }
-      evict(path, shown)
+      evict(path, shown, token)
     }
   } finally {
     rmSync(draft, { force: true })
@@ -78,18 +89,17 @@ export function claimWorkdir(dir: string, shown: string, mountpoint: string): Cl
       renameSync(draft, path)
     },
     release() {
-      const now = read(path)
-      if (now?.pid === record.pid && now.startTime === record.startTime) rmSync(path, { force: true })
+      if (read(path)?.token === token) rmSync(path, { force: true })
     },
   }
 }
 
 /** Removes a claim that no longer holds; throws when it does. */
-function evict(path: string, shown: string): void {
+function evict(path: string, shown: string, token: string): void {
   const other = read(path)
   if (other !== undefined && holds(other)) throw inUse(shown, other)
   // Two mounts may evict at once: what was moved away is looked at again, and put back if it holds.
-  const aside = `${path}.${process.pid}~`
+  const aside = `${path}.${token}~`
   try {
     renameSync(path, aside)
   } catch {

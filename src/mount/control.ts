@@ -5,10 +5,22 @@ import { chmodSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { sumCounters } from '../fuse/session-shared.js'
 import { H_DENTRY_LIVE, H_NODE_LIVE } from '../union/state.js'
-import type { LiveMount } from './daemon.js'
 import { MountError } from './errors.js'
 import type { Log } from './log.js'
 import { type MountRecord, removeRecord, socketPath } from './runtime-dir.js'
+
+/** What is told of a mount, whichever thread serves it. */
+export type ServedMount = {
+  readonly record: MountRecord
+  readonly transport: string
+  readonly workers: number
+  readonly hasPassthrough: boolean
+  /** See fuse/session-shared.ts. */
+  readonly shared: SharedArrayBuffer
+  /** See union/state.ts. */
+  readonly header: SharedArrayBuffer
+  readonly whenEnded: Promise<unknown>
+}
 
 /** What a daemon tells about itself. */
 export type MountStats = {
@@ -27,8 +39,8 @@ export type MountStats = {
   readonly requests: Readonly<Record<string, { requests: number; errors: number; parked: number }>>
 }
 
-function statsOf(live: LiveMount): MountStats {
-  const header = new Int32Array(live.state.header)
+function statsOf(live: ServedMount): MountStats {
+  const header = new Int32Array(live.header)
   const cpu = process.cpuUsage()
   return {
     mountpoint: live.record.mountpoint,
@@ -36,7 +48,7 @@ function statsOf(live: LiveMount): MountStats {
     since: live.record.since,
     workers: live.workers,
     transport: live.transport,
-    hasPassthrough: live.agreement.hasPassthrough,
+    hasPassthrough: live.hasPassthrough,
     inodes: Atomics.load(header, H_NODE_LIVE),
     dentries: Atomics.load(header, H_DENTRY_LIVE),
     residentBytes: process.memoryUsage.rss(),
@@ -45,7 +57,7 @@ function statsOf(live: LiveMount): MountStats {
   }
 }
 
-function answer(live: LiveMount, line: string): unknown {
+function answer(live: ServedMount, line: string): unknown {
   try {
     const { verb } = JSON.parse(line) as { verb?: unknown }
     return verb === 'stats' ? statsOf(live) : { error: `unknown verb ${String(verb)}` }
@@ -57,7 +69,7 @@ function answer(live: LiveMount, line: string): unknown {
 const LINE_MAX = 4096
 
 /** Starts to answer on the mount's socket. A mount without one is still a mount, so failures are logged. */
-export function startControl(live: LiveMount, log: Log): Server {
+export function startControl(live: ServedMount, log: Log): Server {
   const path = socketPath(live.record)
   const server = createServer((socket) => {
     let text = ''
@@ -72,7 +84,11 @@ export function startControl(live: LiveMount, log: Log): Server {
   })
   server.on('error', (error) => log(`control socket: ${error.message}`))
   server.listen(path, () => chmodSync(path, 0o600))
-  void live.whenEnded.then(() => removeRecord(live.record))
+  void live.whenEnded.then(() => {
+    server.close()
+    // It may have come up after the mount's end.
+    removeRecord(live.record)
+  })
   return server
 }
 

@@ -12,6 +12,7 @@ import { exitStatusOf, reasonOf } from './errors.js'
 import { createLog, type Log } from './log.js'
 import { processArguments, showPath } from './path-bytes.js'
 import { logPath } from './runtime-dir.js'
+import type { MountServer } from './server.js'
 import { VERSION } from './version.js'
 
 const OVERLAY = '--overlay'
@@ -21,6 +22,13 @@ function takeStatusFd(): number {
   const text = process.env.MICA_STATUS_FD
   delete process.env.MICA_STATUS_FD
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : -1
+}
+
+/** Where further mounts may come to, if they may: see server.ts. */
+function takeServerSocket(): string | undefined {
+  const path = process.env.MICA_SERVER_SOCKET
+  delete process.env.MICA_SERVER_SOCKET
+  return path
 }
 
 function report(statusFd: number, line: string): void {
@@ -47,7 +55,9 @@ function parse(args: readonly string[]): { request: MountRequest; program: strin
 }
 
 async function main(): Promise<void> {
+  native.mapBigBlocks()
   const statusFd = takeStatusFd()
+  const serverSocket = takeServerSocket()
   const args = processArguments()
   const isOverlay = args[0] === OVERLAY
   let where = ''
@@ -58,14 +68,14 @@ async function main(): Promise<void> {
     for (const warning of request.warnings) process.stderr.write(`${program}: ${warning}\n`)
     const log = createLog()
     const ending = watchSignals()
-    const live = await serve(request, log)
+    const live = await serve(request, log, { mounts: 1, isShared: serverSocket !== undefined })
     ending.onSignal = () => live.stop()
     if (statusFd >= 0) {
       log.redirect(logPath(live.record))
       detachStdio()
       report(statusFd, 'ok')
     }
-    await serveToTheEnd(live, log)
+    await serveToTheEnd(live, log, serverSocket, ending)
   } catch (error) {
     const head = isOverlay ? 'mica-overlay' : 'mica: mount'
     const line = `${head}${where === '' ? '' : ` ${showPath(where)}`}: ${reasonOf(error)}`
@@ -99,16 +109,35 @@ function watchSignals(): Ending {
   return ending
 }
 
-/** Serves until the mount ends, then ends the process. */
-async function serveToTheEnd(live: LiveMount, log: Log): Promise<void> {
+/** Serves until the mount ends and no others are left, then ends the process. */
+async function serveToTheEnd(
+  live: LiveMount,
+  log: Log,
+  serverSocket: string | undefined,
+  ending: Ending,
+): Promise<void> {
   process.on('uncaughtException', (error) => log(error.stack ?? error.message))
   process.on('unhandledRejection', (reason) => log(String((reason as Error)?.stack ?? reason)))
   const { startControl } = await import('./control.js')
-  const control = startControl(live, log)
+  startControl({ ...live, hasPassthrough: live.agreement.hasPassthrough }, log)
+  const server = serverSocket === undefined ? undefined : await openServer(serverSocket, log)
+  if (server !== undefined) {
+    ending.onSignal = () => {
+      live.stop()
+      server.stop()
+    }
+  }
   const end = await live.whenEnded
-  control.close()
   if (end.reason === 'failed') log(`the mount ended by errno ${end.errno}`)
+  server?.goOnAlone()
+  await server?.whenDone
   process.exit(end.reason === 'failed' ? 1 : 0)
+}
+
+async function openServer(path: string, log: Log): Promise<MountServer | undefined> {
+  const { MountServer } = await import('./server.js')
+  const seconds = Number(process.env.MICA_SERVER_IDLE)
+  return MountServer.open(path, log, process.env.MICA_SERVER_IDLE ? seconds * 1000 : undefined)
 }
 
 async function answer(what: 'help' | 'version' | 'man', program: string, statusFd: number): Promise<void> {

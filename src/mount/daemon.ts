@@ -11,7 +11,6 @@ import { createSessionShared } from '../fuse/session-shared.js'
 import type { End, Transport } from '../fuse/transport.js'
 import type { OpenIndex } from '../index/files.js'
 import { native } from '../sys/native.js'
-import type { UnionState } from '../union/state.js'
 import { createUnionState } from '../union/union-fs.js'
 import type { MountRequest } from './arguments.js'
 import { checkMountpoint, type MountedDevice, mountDevice } from './device.js'
@@ -43,9 +42,11 @@ export type LiveMount = {
   readonly transport: 'dev-fuse' | 'io-uring' | 'fuse-native'
   /** Threads that answer requests. */
   readonly workers: number
-  /** The session's counters, and the union's tables. */
+  /** The session's counters, and the header of the union's tables. */
   readonly shared: SharedArrayBuffer
-  readonly state: UnionState
+  readonly header: SharedArrayBuffer
+  /** The fd of the FUSE device. */
+  readonly device: number
   /** Resolves when the mount is gone and everything is tidied up. */
   readonly whenEnded: Promise<End>
   /** Takes the mount off; `whenEnded` resolves after that. */
@@ -69,22 +70,38 @@ class Undo {
   }
 }
 
-/** Mounts and serves on this thread. Resolves when the mount is live; rejects with nothing changed. */
-export async function serve(request: MountRequest, log: Log): Promise<LiveMount> {
+/** The process around a mount. */
+export type House = {
+  /** How many mounts there may be in it. */
+  readonly mounts: number
+  /** It may live on after the mount. */
+  readonly isShared: boolean
+}
+
+const ALONE: House = { mounts: 1, isShared: false }
+
+/**
+ * Mounts and serves on this thread. Resolves when the mount is live; rejects with nothing changed.
+ * `house`: the process, if it is or becomes a server (server.ts).
+ */
+export async function serve(request: MountRequest, log: Log, house: House = ALONE): Promise<LiveMount> {
   const undo = new Undo()
   try {
-    return await bringUp(request, log, undo)
+    return await bringUp(request, log, undo, house)
   } catch (error) {
     undo.run()
     throw error
   }
 }
 
-async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<LiveMount> {
+async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House): Promise<LiveMount> {
   const { given, mountpoint } = request
   const choice = chooseTransport(request.options)
   const isLibrary = choice.transport === 'fuse-native'
   const options = isLibrary ? withoutPassthrough(request.options) : request.options
+  let record: MountRecord | undefined
+  // The last step: who waits for the end of the mount looks at this.
+  undo.add(() => record && removeRecord(record))
   const maxFds = native.raiseFileLimit()
   if (maxFds < 0) throw systemError(maxFds, 'limit of open files', '', 'setrlimit')
   const target = realDirectory('mount point', mountpoint)
@@ -106,7 +123,7 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   undo.add(() => native.close(mounted.fd))
   if (mounted.device !== '') layers.claim?.settle(mounted.device, mounted.source)
 
-  const plan = makePlan(options, layers, mounted, choice, maxFds, index)
+  const plan = makePlan(options, layers, mounted, choice, { maxFds, share: house.mounts }, index)
   const rings = choice.transport === 'io-uring' ? new RingCrew(plan, choice.rings, log) : undefined
   if (rings !== undefined) undo.add(() => void rings.end())
   const { transport, agreement } = await startFirst(plan, log, makeTransport)
@@ -115,10 +132,9 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
   const device = await firstLook(target)
   if (device !== mounted.device) layers.claim?.settle(device, mounted.source)
 
-  const record = makeRecord(request, target, device, mounted.source)
+  record = makeRecord(request, target, { device, source: mounted.source, isShared: house.isShared })
   try {
     writeRecord(record)
-    undo.add(() => removeRecord(record))
   } catch (error) {
     log(`no record in ${runtimeDir()}: ${(error as Error).message}`)
   }
@@ -136,7 +152,8 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo): Promise<Liv
     transport: hasRings ? 'io-uring' : isLibrary ? 'fuse-native' : 'dev-fuse',
     workers: hasRings ? others.size : others.size + 1,
     shared: plan.shared,
-    state: plan.state,
+    header: plan.state.header,
+    device: plan.device,
     whenEnded,
     stop: () => stop(target, transport, log),
   }
@@ -153,13 +170,13 @@ function makePlan(
   layers: Layers,
   mounted: MountedDevice,
   choice: TransportChoice,
-  maxFds: number,
+  files: { readonly maxFds: number; readonly share: number },
   index: OpenIndex | undefined,
 ): WorkerPlan {
   // Worker 0 has the device, also where the others have rings.
   const workers =
     choice.transport === 'io-uring' ? 1 + Math.max(choice.rings.length, options.workers) : choice.workers
-  const config = unionConfig(options, layers, mounted.fd, workers, maxFds, index)
+  const config = unionConfig(options, layers, mounted.fd, workers, files, index)
   return {
     state: createUnionState(config),
     shared: createSessionShared(workers),
@@ -216,8 +233,7 @@ function firstLook(target: string): Promise<string> {
 function makeRecord(
   { options, given }: MountRequest,
   target: string,
-  device: string,
-  source: string,
+  mount: Pick<MountRecord, 'device' | 'source' | 'isShared'>,
 ): MountRecord {
   const shown: Record<string, unknown> = {}
   for (const name of given) {
@@ -231,8 +247,7 @@ function makeRecord(
     pid: process.pid,
     startTime: startTime('self'),
     since: new Date().toISOString(),
-    device,
-    source,
+    ...mount,
     options: shown,
     version: VERSION,
   }

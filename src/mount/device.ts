@@ -2,6 +2,7 @@
 // or of a user namespace), through the set-user-id helper fusermount3 otherwise. Opens the
 // mount point before, so that it is the same directory whatever happens to its name.
 
+import { randomUUID } from 'node:crypto'
 import { readFileSync, statfsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, errnoName, errnoReason } from '../base/errno.js'
@@ -64,12 +65,10 @@ function deviceError(result: number): MountError {
   return systemError(result, 'open', '/dev/fuse', 'open')
 }
 
-let mountCount = 0
-
 /** Returns a source. Device numbers are used again at once, while the daemon of the mount before still ends; this name is not. */
 export function newSource(): string {
-  const nth = mountCount++
-  return nth === 0 ? `mica-${process.pid}` : `mica-${process.pid}.${nth}`
+  // A process may mount in several threads.
+  return `mica-${process.pid}.${randomUUID().slice(0, 8)}`
 }
 
 /** Mounts on the real path `target`. Throws MountError with the way out; then nothing is mounted. */

@@ -9,12 +9,16 @@ export type Log = {
   redirect(path: string): void
 }
 
-/** Returns a log that writes to stderr until it is redirected. Writing never throws. */
-export function createLog(): Log {
+function toStderr(line: string): void {
+  process.stderr.write(`mica: ${line}\n`)
+}
+
+/** Returns a log that hands its lines to `first` until it is redirected. Writing never throws. */
+export function createLog(first: (line: string) => void = toStderr): Log {
   let path: string | undefined
   const log = (line: string): void => {
     try {
-      if (path === undefined) process.stderr.write(`mica: ${line}\n`)
+      if (path === undefined) first(line)
       else appendFileSync(path, `${new Date().toISOString()} ${line}\n`, { mode: 0o600 })
     } catch {
       // A full disk must not take the mount down.

@@ -2,7 +2,7 @@
 // people and tools what is mounted; nothing depends on them. A record is believed only while
 // its process and its mount are there, so what a crash leaves behind is harmless, and is swept.
 
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FS_TYPE, type MountEntry, readMounts, startTime } from './mount-info.js'
 
@@ -14,6 +14,8 @@ export type MountRecord = {
   readonly work: string | null
   readonly pid: number
   readonly startTime: string
+  /** Its process may serve further mounts, and so outlive this one. */
+  readonly isShared: boolean
   /** ISO 8601. */
   readonly since: string
   /** `major:minor` as in mountinfo. */
@@ -46,35 +48,41 @@ function isInitialUserNamespace(): boolean {
   }
 }
 
-/** A record's file name without its ending: the device number tells mounts apart. */
-function stem(device: string, pid: number): string {
-  return `${device.replace(':', '-')}.${pid}`
+/** What names a mount's files here. */
+type Named = Pick<MountRecord, 'device' | 'source'>
+
+/** Returns a record's path without its ending. A process may have several mounts, and again use a number. */
+function stem({ device, source }: Named, dir: string): string {
+  return join(dir, `${device.replace(':', '-')}.${source.replace(/^mica-/, '').replaceAll('/', '-')}`)
 }
 
 /** Returns the path of a mount's control socket. */
-export function socketPath(record: Pick<MountRecord, 'device' | 'pid'>, dir = runtimeDir()): string {
-  return join(dir, `${stem(record.device, record.pid)}.sock`)
+export function socketPath(record: Named, dir = runtimeDir()): string {
+  return `${stem(record, dir)}.sock`
 }
 
 /** Returns the path of the file that a daemon logs to; it is there only after the first line. */
-export function logPath(record: Pick<MountRecord, 'device' | 'pid'>, dir = runtimeDir()): string {
-  return join(dir, `${stem(record.device, record.pid)}.log`)
+export function logPath(record: Named, dir = runtimeDir()): string {
+  return `${stem(record, dir)}.log`
+}
+
+/** Tells whether a mount's record is still there; it goes when everything else of the mount is gone. */
+export function hasRecord(record: Named, dir = runtimeDir()): boolean {
+  return existsSync(`${stem(record, dir)}.json`)
 }
 
 /** Writes a record so that readers see all of it or nothing. Throws when the directory can't be made. */
 export function writeRecord(record: MountRecord, dir = runtimeDir()): void {
   mkdirSync(dir, { recursive: true, mode: 0o755 })
-  const path = join(dir, `${stem(record.device, record.pid)}.json`)
+  const path = `${stem(record, dir)}.json`
   const draft = `${path}.${record.pid}~`
   writeFileSync(draft, `${JSON.stringify(record)}\n`, { mode: 0o644 })
   renameSync(draft, path)
 }
 
 /** Removes a record and its socket; quietly when they are gone. */
-export function removeRecord(record: Pick<MountRecord, 'device' | 'pid'>, dir = runtimeDir()): void {
-  for (const ending of ['json', 'sock']) {
-    rmSync(join(dir, `${stem(record.device, record.pid)}.${ending}`), { force: true })
-  }
+export function removeRecord(record: Named, dir = runtimeDir()): void {
+  for (const ending of ['sock', 'json']) rmSync(`${stem(record, dir)}.${ending}`, { force: true })
 }
 
 /** Tells whether a record's daemon runs and its mount is in the tree that the daemon sees. */

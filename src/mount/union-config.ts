@@ -63,13 +63,16 @@ function ranges(map: readonly IdRange[]): UnionConfig['uidMap'] {
   return map.map(({ inside, outside, count }) => ({ disk: inside, shown: outside, count }))
 }
 
-/** Returns the union's configuration. `device` is the mounted FUSE device. */
+/**
+ * Returns the union's configuration. `device` is the mounted FUSE device, `files` how many the process may
+ * have open, and how many mounts share them.
+ */
 export function unionConfig(
   options: MountOptions,
   layers: Layers,
   device: number,
   workers: number,
-  maxFds: number,
+  { maxFds, share }: { readonly maxFds: number; readonly share: number },
   index?: OpenIndex,
 ): UnionConfig {
   const probe = new Probe()
@@ -97,7 +100,7 @@ export function unionConfig(
     squashGid: options.squashToRoot ? 0 : (options.squashToGid ?? NO_ID),
     maxNodes: options.maxNodes,
     maxFds,
-    maxDirFds: Math.max(64, Math.floor(maxFds / 4)),
+    maxDirFds: Math.max(64, Math.floor(maxFds / 4 / share)),
     workers,
     isUnlocked: process.env.MICA_TEST_UNLOCKED === '1',
     ...(index === undefined ? {} : { indexFd: index.fd }),

@@ -1,9 +1,10 @@
 // The mark of an upper that is not synced. As in the kernel's overlayfs it is a directory
 // `work/incompat/volatile` in the workdir, which also keeps the kernel from mounting this upper.
 //
-// In it lies one file for each process that mounts the upper. After a clean unmount it goes; when it is
+// In it lies one file for each mount of the upper, named after its process. After a clean unmount it goes; when it is
 // there and its process is not, there was a crash, and the upper's contents are not to be trusted.
 
+import { randomUUID } from 'node:crypto'
 import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { MountError } from './errors.js'
 import { startTime } from './mount-info.js'
@@ -23,7 +24,7 @@ export function refuseAfterCrash(dir: string, upper: string, shown: string): voi
   const entries = entriesOf(`${dir}/${DIR}`)
   if (entries === undefined) return
   const isLeaving = (entry: string): boolean => {
-    const [, pid, start] = /^mica\.(\d+)\.(\d+)$/.exec(entry) ?? []
+    const [, pid, start] = /^mica\.(\d+)\.(\d+)\.[\w-]+$/.exec(entry) ?? []
     return pid !== undefined && startTime(Number(pid)) === start
   }
   if (entries.length > 0 && entries.every(isLeaving)) return
@@ -36,7 +37,7 @@ export function refuseAfterCrash(dir: string, upper: string, shown: string): voi
 
 /** Sets the mark; returns what takes it away after a clean unmount. */
 export function markVolatile(dir: string): () => void {
-  const mark = `${dir}/${DIR}/mica.${process.pid}.${startTime('self')}`
+  const mark = `${dir}/${DIR}/mica.${process.pid}.${startTime('self')}.${randomUUID()}`
   mkdirSync(`${dir}/${DIR}`, { recursive: true, mode: 0o700 })
   writeFileSync(mark, '')
   return () => {

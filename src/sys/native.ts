@@ -183,6 +183,7 @@ export interface Native {
   /**
    * Puts the current request aside until wake(key). Returns PARKED, or -ENOMEM. When no request
    * is current (unit tests, or it was handed over already) returns -EAGAIN. Does not block: may be called under the table lock.
+   * A key belongs to the names that attach() got: with others it is another key.
    */
   park(key: number): number
   /**
@@ -331,6 +332,12 @@ export interface Native {
   setThreadName(name: string): number
   /** sched_setaffinity of this thread to one CPU; -1: to all. */
   pinToCpu(cpu: number): number
+  /**
+   * From here on memory of 64 KiB and more is always mapped for itself: it costs pages only where it is
+   * touched, and goes back when it is freed. For processes that have many mounts. -ENOSYS where malloc
+   * has no such switch.
+   */
+  mapBigBlocks(): number
   /** Raises RLIMIT_NOFILE's soft limit to the hard one; returns the limit. */
   raiseFileLimit(): number
   /** For tests: 1 makes this process do without openat2, fchmodat2 and getxattrat & co.; 0 ends that. */

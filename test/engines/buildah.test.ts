@@ -8,6 +8,9 @@ import { putArchive } from './images.js'
 import { containerTree, layersOf, type Tree } from './look.js'
 import { absence } from './world.js'
 
+// The runner has a limit of its own.
+t.setTimeout(0)
+
 const skip = absence('podman', 'buildah', 'skopeo', 'umoci', 'runc', 'python3') ?? false
 
 const CONTAINERFILE = `
@@ -40,10 +43,10 @@ for (const isRootless of [false, true]) {
       const context = engine.world.makeDir('home/context')
       writeFileSync(`${context}/Containerfile`, CONTAINERFILE)
       writeFileSync(`${context}/context.txt`, 'context\n')
-      engine.buildah('bud', '-q', '--layers', '--isolation', 'chroot', '-t', 'built', context)
+      engine.buildah('bud', '-q', '--isolation', 'chroot', '-t', 'built', context)
       const built = [
         containerTree(engine, 'image', 'built', 0),
-        layersOf(engine, 'built', 0).slice(-4).map(filesOf),
+        layersOf(engine, 'built', 0).slice(-1).map(filesOf),
         engine.podman('run', '--rm', 'built'),
       ]
       engine.buildah('from', '-q', '--name', 'working', 'localhost/two')

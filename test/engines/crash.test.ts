@@ -6,6 +6,9 @@ import { Engine } from './engine.js'
 import { putArchive } from './images.js'
 import { absence, pause } from './world.js'
 
+// The runner has a limit of its own.
+t.setTimeout(0)
+
 const skip = absence('podman', 'skopeo', 'umoci', 'runc') ?? false
 
 for (const isRootless of [false, true]) {

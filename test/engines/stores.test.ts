@@ -9,6 +9,9 @@ import { containerTree, diffOf } from './look.js'
 import { absence } from './world.js'
 
 const LAYERS = 120
+// The runner has a limit of its own.
+t.setTimeout(0)
+
 const skip = absence('podman', 'skopeo', 'umoci', 'runc', 'python3') ?? false
 
 function pair(t: Tap): [kernel: Engine, mica: Engine] {

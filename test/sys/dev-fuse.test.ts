@@ -21,7 +21,7 @@ import {
 } from '../../src/vfs/arena.js'
 import { NO_REPLY, PARKED } from '../../src/vfs/file-system.js'
 import { type FakeDevice, fakeDevice, pause, request } from './fake-device.js'
-import { arena, isRoot, O_RDONLY, O_RDWR, OUTPUT, ref, sandbox } from './sandbox.js'
+import { arena, isRoot, names, O_RDONLY, O_RDWR, OUTPUT, ref, sandbox } from './sandbox.js'
 
 const { path, fd } = sandbox()
 const GETATTR = 3
@@ -272,11 +272,14 @@ t.test('a read that the page cache can not answer is answered by the pool', asyn
 t.test('a worker thread gets its requests back from the main thread, and may be terminated', async (t) => {
   const device = await fakeDevice(path)
   const worker = new Worker(new URL('./parking-worker.js', import.meta.url), {
-    workerData: { device: device.fd, key: 900 },
+    workerData: { device: device.fd, key: 900, names },
   })
   t.equal((await once(worker, 'message'))[0], 'started')
   device.send(request(GETATTR, 91))
   t.equal((await once(worker, 'message'))[0], 'parked')
+  native.attach(arena.bytes, new Uint8Array(new SharedArrayBuffer(64)))
+  t.equal(native.wake(900, 0), 0, 'the same key of another mount is another key')
+  native.attach(arena.bytes, names)
   t.equal(native.wake(900, 0), 1)
   t.equal((await device.next()).body.toString(), 'ok')
   device.send(request(GETATTR, 92))

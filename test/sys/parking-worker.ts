@@ -7,8 +7,8 @@ import { createArena, OUT } from '../../src/vfs/arena.js'
 import { PARKED } from '../../src/vfs/file-system.js'
 
 const arena = createArena()
-const { device, key } = workerData as { device: number; key: number }
-native.attach(arena.bytes, new Uint8Array(8))
+const { device, key, names } = workerData as { device: number; key: number; names: Uint8Array }
+native.attach(arena.bytes, names)
 const started = native.devFuseStart(device, () => {
   let length = native.devFuseNext()
   while (length > 0) {

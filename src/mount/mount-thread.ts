@@ -1,0 +1,57 @@
+// A thread of a server: serves one mount after another, as a daemon serves its only one. Started by
+// mount-threads.ts.
+
+import { parentPort, workerData } from 'node:worker_threads'
+import type { MountRequest } from './arguments.js'
+import { type LiveMount, serve } from './daemon.js'
+import { reasonOf, UsageError } from './errors.js'
+import { createLog } from './log.js'
+import type { ThreadData, ThreadNews, ThreadOrder } from './mount-threads.js'
+import { logPath } from './runtime-dir.js'
+
+/** The mount's user begins first. */
+const TIDY_MS = 500
+
+const port = parentPort!
+const { share } = workerData as ThreadData
+let log = createLog()
+let current: LiveMount | undefined
+
+function post(news: ThreadNews): void {
+  port.postMessage(news)
+}
+
+/** V8 waits for more garbage than a mount ever makes; what mounting left is half of a thread's memory. */
+function tidyLater(): void {
+  const collect = (globalThis as { gc?: () => void }).gc
+  if (collect !== undefined) setTimeout(collect, TIDY_MS)
+}
+
+async function serveOne(request: MountRequest): Promise<void> {
+  const warnings: string[] = []
+  log = createLog((line) => void warnings.push(line))
+  try {
+    current = await serve(request, log, { mounts: share, isShared: true })
+  } catch (error) {
+    const { code } = error as { code?: string }
+    post({ failed: { message: reasonOf(error), code: code ?? 'EIO', isUsage: error instanceof UsageError } })
+    return
+  }
+  log.redirect(logPath(current.record))
+  const { record, shared, workers, transport, agreement, device, header } = current
+  const live = { record, shared, workers, transport, header, hasPassthrough: agreement.hasPassthrough }
+  post({ live, device, warnings })
+  tidyLater()
+  const end = await current.whenEnded
+  current = undefined
+  if (end.reason === 'failed') log(`the mount ended by errno ${end.errno}`)
+  post({ ended: true })
+  tidyLater()
+}
+
+port.on('message', (order: ThreadOrder) => {
+  if (order === 'stop') current?.stop()
+  else void serveOne(order.mount)
+})
+process.on('uncaughtException', (error) => log(error.stack ?? error.message))
+process.on('unhandledRejection', (reason) => log(String((reason as Error)?.stack ?? reason)))

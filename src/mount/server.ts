@@ -1,0 +1,237 @@
+// The server that a daemon becomes after its own mount is live: further mounts of the same user in the same
+// namespaces come to it through a socket and get a thread each, which takes a fraction of a process's start.
+//
+// The socket's name is made by the launcher (native/launcher.cc) from all that must be equal: ids,
+// namespaces, root directory, capabilities, environment, service, program. So who can connect is someone for
+// whom this process may act in every respect. Mounts share nothing but the process; what a
+// thread does for its mount is daemon.ts, as for a mount with a process of its own.
+//
+// The conversation: `mica-overlay`, NUL, the arguments each with a NUL, end of input. The answers are lines:
+// `own` (start a process of your own) or `taken`; then `warn WORDS`…, and `ok` or `error STATUS WORDS`.
+
+import { renameSync, rmSync, statSync } from 'node:fs'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { native } from '../sys/native.js'
+import { type MountRequest, parseOverlayArguments } from './arguments.js'
+import { startControl } from './control.js'
+import { exitStatusOf, reasonOf } from './errors.js'
+import type { Log } from './log.js'
+import { MountThread } from './mount-threads.js'
+import { decodePath, showPath } from './path-bytes.js'
+
+const GREETING = 'mica-overlay'
+const REQUEST_MAX = 1 << 20
+/** How long a server without mounts waits for another one. */
+const IDLE_MS = 30_000
+/** Threads that are kept for mounts to come. */
+const SPARE_THREADS = 2
+/** Open files that each mount should find room for. */
+const FILES_PER_MOUNT = 1024
+const MOUNTS_MAX = 512
+
+/** One line of the last words, as the launcher takes it. */
+function line(words: string): string {
+  return `${words.replace(/\s*\n\s*/g, '; ')}\n`
+}
+
+export class MountServer {
+  /** Resolves when no mount has been here for a while, or stop() was called and the last one is gone. */
+  readonly whenDone: Promise<void>
+  readonly #path: string
+  readonly #log: Log
+  readonly #idleMs: number
+  readonly #room: number
+  readonly #busy = new Set<MountThread>()
+  readonly #spare: MountThread[] = []
+  #server: Server | undefined
+  #inode = 0n
+  #idle: NodeJS.Timeout | undefined
+  #isStopping = false
+  /** The process has no mount besides ours. */
+  #isAlone = false
+  #done!: () => void
+
+  private constructor(path: string, log: Log, idleMs: number) {
+    this.#path = path
+    this.#log = log
+    this.#idleMs = idleMs
+    const files = native.raiseFileLimit()
+    this.#room = Math.max(1, Math.min(MOUNTS_MAX, Math.floor(files / FILES_PER_MOUNT)) - 1)
+    this.whenDone = new Promise((resolve) => {
+      this.#done = resolve
+    })
+  }
+
+  /** Returns a server at this socket; undefined when another one has it, or it can't be made. */
+  static async open(path: string, log: Log, idleMs = IDLE_MS): Promise<MountServer | undefined> {
+    if (await answers(path)) return undefined
+    const made = new MountServer(path, log, idleMs)
+    try {
+      await made.#listen()
+    } catch (error) {
+      log(`no server at ${path}: ${(error as Error).message}`)
+      return undefined
+    }
+    made.#keepSpare()
+    return made
+  }
+
+  /** Takes all mounts off and no more on. */
+  stop(): void {
+    this.#isStopping = true
+    this.#close()
+    for (const thread of this.#busy) thread.stop()
+    this.#settle()
+  }
+
+  /** The mount that made the process has ended. */
+  goOnAlone(): void {
+    this.#isAlone = true
+    this.#settle()
+  }
+
+  async #listen(): Promise<void> {
+    const draft = `${this.#path}.${process.pid}`
+    rmSync(draft, { force: true })
+    const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket))
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      // Only its user gets to it from its first moment on.
+      const before = process.umask(0o177)
+      server.listen(draft, resolve)
+      process.umask(before)
+    })
+    server.on('error', (error) => this.#log(`server: ${error.message}`))
+    this.#inode = statSync(draft, { bigint: true }).ino
+    renameSync(draft, this.#path)
+    this.#server = server
+  }
+
+  #close(): void {
+    this.#server?.close()
+    this.#server = undefined
+    try {
+      const isOurs = statSync(this.#path, { bigint: true }).ino === this.#inode
+      if (isOurs) rmSync(this.#path, { force: true })
+    } catch {
+      // It is gone already.
+    }
+  }
+
+  #accept(socket: Socket): void {
+    const parts: Buffer[] = []
+    let length = 0
+    socket.on('error', () => socket.destroy())
+    socket.on('data', (part: Buffer) => {
+      parts.push(part)
+      length += part.length
+      if (length > REQUEST_MAX) socket.destroy()
+    })
+    socket.on('end', () => void this.#serve(socket, Buffer.concat(parts)))
+  }
+
+  async #serve(socket: Socket, bytes: Buffer): Promise<void> {
+    const request = this.#read(bytes)
+    if (typeof request === 'string') return void socket.end(line(request))
+    let isWanted = true
+    socket.on('close', () => {
+      isWanted = false
+    })
+    socket.write('taken\n')
+    const thread = this.#takeThread()
+    const { mountpoint, warnings } = request
+    try {
+      const live = await thread.mount(request)
+      for (const warning of [...warnings, ...live.warnings])
+        socket.write(line(`warn mica-overlay: ${warning}`))
+      startControl(live, this.#log)
+      // A caller that has gone meanwhile believes that there is no mount.
+      if (isWanted) socket.end('ok\n')
+      else thread.stop()
+      await live.whenEnded
+    } catch (error) {
+      socket.end(
+        line(`error ${exitStatusOf(error)} mica-overlay ${showPath(mountpoint)}: ${reasonOf(error)}`),
+      )
+    }
+    this.#giveBack(thread)
+  }
+
+  /** Returns the request, or the line that answers it at once. */
+  #read(bytes: Buffer): MountRequest | string {
+    const words: string[] = []
+    for (let from = 0; from < bytes.length; ) {
+      const end = bytes.indexOf(0, from)
+      if (end < 0) return 'own'
+      words.push(decodePath(bytes.subarray(from, end)))
+      from = end + 1
+    }
+    if (words[0] !== GREETING || this.#isStopping || this.#busy.size >= this.#room) return 'own'
+    try {
+      const request = parseOverlayArguments(words.slice(1))
+      return isForUs(request) ? request : 'own'
+    } catch (error) {
+      return `error ${exitStatusOf(error)} mica-overlay: ${reasonOf(error)}`
+    }
+  }
+
+  #takeThread(): MountThread {
+    const thread = this.#spare.pop() ?? new MountThread(this.#room, this.#log)
+    clearTimeout(this.#idle)
+    this.#busy.add(thread)
+    if (this.#spare.length === 0) setTimeout(() => this.#keepSpare(), SPARE_DELAY_MS)
+    return thread
+  }
+
+  #giveBack(thread: MountThread): void {
+    this.#busy.delete(thread)
+    if (!thread.isUsable && !this.#isStopping) {
+      // What else it took along is unknown: others are served to their end, new ones elsewhere.
+      this.#isStopping = true
+      this.#close()
+    }
+    if (thread.isUsable && this.#spare.length < SPARE_THREADS && !this.#isStopping) this.#spare.push(thread)
+    else thread.end()
+    this.#settle()
+  }
+
+  #keepSpare(): void {
+    if (this.#spare.length === 0 && !this.#isStopping)
+      this.#spare.push(new MountThread(this.#room, this.#log))
+  }
+
+  #settle(): void {
+    if (this.#busy.size > 0) return
+    clearTimeout(this.#idle)
+    if (this.#isStopping) this.#finish()
+    else if (this.#isAlone) this.#idle = setTimeout(() => this.#finish(), this.#idleMs)
+  }
+
+  #finish(): void {
+    if (this.#busy.size > 0) return
+    this.#isStopping = true
+    this.#close()
+    this.#done()
+  }
+}
+
+/** When a spare thread has been taken, the next one waits until the mount's user has begun. */
+const SPARE_DELAY_MS = 200
+
+/** What would need more than arguments is left to a process in the caller's place. */
+function isForUs({ instead, mountpoint, options }: MountRequest): boolean {
+  const { lower, upper, work, debug, foreground, transport } = options
+  const paths = [mountpoint, ...lower, ...[upper, work].filter((path) => path !== null)]
+  const isPlain = instead === undefined && !debug && !foreground && transport !== 'fuse-native'
+  return isPlain && paths.every((path) => path.startsWith('/'))
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
