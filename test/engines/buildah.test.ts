@@ -27,10 +27,13 @@ ENV NAME=value
 CMD ["/bin/cat", "/srv/read"]
 `
 
-/** The drivers differ in which directories they take along for their contents' sake; the tree tells of them. */
+/**
+ * The drivers differ in which directories they take along for their contents' sake, and in how they say that a
+ * directory was made again; the tree tells of both.
+ */
 function filesOf(layer: Tree): string[] {
   return Object.keys(layer)
-    .filter((path) => !layer[path]!.startsWith('5 '))
+    .filter((path) => !layer[path]!.startsWith('5 ') && !/(^|\/)\.wh\./.test(path))
     .sort()
 }
 
