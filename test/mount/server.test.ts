@@ -22,6 +22,9 @@ const MICA = join(packageRoot, 'bin/mica')
 const noMount =
   process.getuid?.() !== 0 ? 'mounting needs root' : existsSync('/dev/fuse') ? false : 'there is no /dev/fuse'
 
+// The runner has a limit of its own.
+t.setTimeout(0)
+
 type Assertions = Pick<typeof t, 'equal' | 'same' | 'ok' | 'not' | 'match'>
 type Listed = { mountpoint: string; pid: number; state: string }
 
@@ -70,7 +73,8 @@ class House {
   }
 
   list(): Listed[] {
-    return JSON.parse(this.mica('ls', '--json')) as Listed[]
+    const all = JSON.parse(this.mica('ls', '--json')) as Listed[]
+    return all.filter(({ mountpoint }) => mountpoint.startsWith(this.folder))
   }
 
   pidOf(name: string): number {
@@ -156,7 +160,10 @@ house('an upper is free for the next mount at once, again and again', (t, h) => 
   }
   h.mustMount('box')
   t.equal(readdirSync(h.at('box')).length, 26)
-  t.equal(h.list().length, 2)
+  t.same(
+    h.list().map(({ mountpoint }) => mountpoint),
+    [h.at('first'), h.at('box')],
+  )
   t.same(
     h.mount('again', `,upperdir=${h.path('box')}/upper`).status,
     1,
