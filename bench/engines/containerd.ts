@@ -22,9 +22,10 @@ const { values } = parseArgs({
 const DRIVERS: Readonly<Record<string, readonly string[] | undefined>> = {
   overlayfs: undefined,
   mica: [],
+  'mica-no-index': ['--no-index'],
   'mica-through-mounts': ['--unpack', 'mount'],
   // What containerd's own proxy plugin for it does.
-  'fuse-overlayfs': ['--mount-program', 'fuse-overlayfs', '--unpack', 'mount'],
+  'fuse-overlayfs': ['--mount-program', 'fuse-overlayfs', '--unpack', 'mount', '--no-index'],
 }
 const IMAGE = 'docker.io/library/bench:latest'
 const AT_ONCE = 10
@@ -55,6 +56,11 @@ async function turn(name: string, archive: string): Promise<void> {
   )
   await time(name, 'run --rm true, the first', () => engine.ok(...run('first')))
   await time(name, 'run --rm true', () => engine.ok(...run('again')))
+  await time(name, 'run --rm find, all files', () =>
+    engine.ok(
+      ...engine.runArgs(name, IMAGE, 'find', '/bin/find', '/deep', '/bin', '-type', 'f', '-size', '+1000'),
+    ),
+  )
   await time(name, `run --rm true, ${AT_ONCE} at once`, () =>
     Promise.all(Array.from({ length: AT_ONCE }, (_, i) => engine.later(...run(`many-${i}`)))),
   )

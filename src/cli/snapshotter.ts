@@ -15,6 +15,7 @@ type Options = {
   mountProgram: string
   unpack: UnpackMode | 'auto'
   sync?: boolean
+  index: boolean
 }
 
 const say = (line: string): void => void process.stderr.write(`mica: snapshotter: ${line}\n`)
@@ -37,17 +38,19 @@ function notifyReady(): void {
   spawn('systemd-notify', ['--ready'], { stdio: 'ignore' }).on('error', () => {})
 }
 
-async function untilTold(): Promise<void> {
-  // Out of the way of a pipe whose reader is gone.
+/** Ends with the first signal that asks for it, from now on. */
+function untilTold(): Promise<void> {
+  // A terminal that closes is no reason to end.
   process.on('SIGHUP', () => {})
-  await new Promise<void>((done) => {
+  return new Promise((done) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => done())
   })
 }
 
-async function run({ root, address, mountProgram, unpack, sync = false }: Options): Promise<void> {
+async function run({ root, address, mountProgram, unpack, sync = false, index }: Options): Promise<void> {
+  const told = untilTold()
   try {
-    const snapshotter = openSnapshotter({ root, program: mountProgram, unpack, sync, say })
+    const snapshotter = openSnapshotter({ root, program: mountProgram, unpack, sync, indexes: index, say })
     try {
       const serving = await serve(snapshotter, address)
       for (const program of ['mount.fuse3', mountProgram]) {
@@ -55,7 +58,7 @@ async function run({ root, address, mountProgram, unpack, sync = false }: Option
       }
       say(`serving ${address} from ${root}`)
       notifyReady()
-      await untilTold()
+      await told
       await serving.close()
     } finally {
       await snapshotter.close()
@@ -80,6 +83,7 @@ export function snapshotterCommand(): Command {
         .choices(['auto', 'direct', 'mount'])
         .default('auto'),
     )
+    .option('--no-index', 'make no indexes of layers, and have mounts do without')
     .option('--sync', 'write a layer to disk before it counts as committed')
     .action(run)
 }

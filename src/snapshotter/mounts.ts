@@ -22,6 +22,8 @@ export type MountSettings = {
   /** The mount program, by its name in PATH or by its path. */
   readonly program: string
   readonly unpack: UnpackMode
+  /** The program keeps and takes indexes of the lowers. */
+  readonly hasIndexes: boolean
 }
 
 const UID_MAPPING = 'containerd.io/snapshot/uidmapping'
@@ -39,6 +41,11 @@ export function treeDir(root: string, id: number): string {
 /** An empty directory, for a union with nothing below. */
 export function emptyDir(root: string): string {
   return join(root, 'empty')
+}
+
+/** Where the indexes of stacks of layers are kept. */
+export function indexDir(root: string): string {
+  return join(root, 'index')
 }
 
 /** Returns mica's form of a label CONTAINER:HOST:COUNT[,…]; undefined when every id is itself. */
@@ -60,7 +67,7 @@ function bind(source: string, access: 'ro' | 'rw'): Mount[] {
 
 /** Returns what to mount for an active snapshot or a view. `lineage`: its parents' ids, top first. */
 export function mountsOf(
-  { root, program, unpack }: MountSettings,
+  { root, program, unpack, hasIndexes }: MountSettings,
   snapshot: { readonly id: number; readonly name: string; readonly kind: Kind; readonly labels: Labels },
   lineage: readonly number[],
 ): Mount[] {
@@ -84,6 +91,8 @@ export function mountsOf(
   if (!isView && !isMapped && unpack === 'direct' && isUnpacking(snapshot.name)) {
     return [{ type: 'overlay', source: 'overlay', target: '', options }]
   }
+  // Committed layers never change.
+  if (hasIndexes && lineage.length > 0) options.push(`index_dir=${indexDir(root)}`)
   if (uids !== undefined) options.push(`uidmapping=${uids}`)
   if (gids !== undefined) options.push(`gidmapping=${gids}`)
   return [{ type: `fuse3.${program}`, source: 'overlay', target: '', options }]

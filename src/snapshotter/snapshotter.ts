@@ -3,6 +3,7 @@
 //   metadata.db        what is known (metadata.ts)
 //   snapshots/ID/fs    a snapshot's tree: the upper of an active one; /work its workdir
 //   trash/             removed snapshots, until they are deleted
+//   index/             indexes of stacks of layers; a layer's own is snapshots/ID/index (indexes.ts)
 //   empty/             an empty directory
 //   lock, pid          who serves this root
 //
@@ -25,9 +26,11 @@ import {
   tryWhiteout,
 } from '../store/at.js'
 import { type Lock, tryLock } from '../store/lock.js'
+import type { Say } from './background.js'
+import { Indexes } from './indexes.js'
 import { Metadata } from './metadata.js'
 import { emptyDir, type MountSettings, snapshotDir, type UnpackMode } from './mounts.js'
-import { type Say, Trash } from './trash.js'
+import { Trash } from './trash.js'
 
 export type Options = {
   readonly root: string
@@ -39,8 +42,8 @@ export type Options = {
   readonly sync?: boolean
   /** For lines about what went wrong without anyone asking. */
   readonly say?: Say
-  /** Called with a layer's tree when it is committed and does not change any more. */
-  readonly onCommitted?: (tree: string) => void
+  /** Indexes of layers and stacks, for mount programs that are mica. */
+  readonly indexes?: boolean
   /** Tests end the process here. */
   readonly onStep?: (step: string) => void
 }
@@ -51,7 +54,7 @@ export type Snapshotter = {
   readonly trash: Trash
   readonly sync: boolean
   readonly say: Say
-  readonly onCommitted: (tree: string) => void
+  readonly indexes: Indexes | undefined
   readonly onStep: (step: string) => void
   /** Lets go of everything. What is mounted stays mounted. */
   close(): Promise<void>
@@ -71,22 +74,24 @@ export function openSnapshotter(options: Options): Snapshotter {
 }
 
 function openLocked(root: string, lock: Lock, options: Options): Snapshotter {
-  const { program = 'mica-overlay', unpack = 'auto', sync = false } = options
-  const { say = () => {}, onCommitted = () => {}, onStep = () => {} } = options
+  const { program = 'mica-overlay', unpack = 'auto', sync = false, indexes: hasIndexes = false } = options
+  const { say = () => {}, onStep = () => {} } = options
   writeFileSync(join(root, 'pid'), `${process.pid}\n`)
   const metadata = new Metadata(join(root, 'metadata.db'))
   try {
     const trash = new Trash(join(root, 'trash'), say)
+    const indexes = hasIndexes ? new Indexes(root, metadata, say) : undefined
     const isDirect = unpack === 'auto' ? canHoldMarks(root) : unpack === 'direct'
     const snapshotter: Snapshotter = {
-      settings: { root, program, unpack: isDirect ? 'direct' : 'mount' },
+      settings: { root, program, unpack: isDirect ? 'direct' : 'mount', hasIndexes },
       metadata,
       trash,
       sync,
       say,
-      onCommitted,
+      indexes,
       onStep,
       async close() {
+        await indexes?.close()
         await trash.close()
         metadata.close()
         rmSync(join(root, 'pid'), { force: true })
@@ -95,6 +100,7 @@ function openLocked(root: string, lock: Lock, options: Options): Snapshotter {
     }
     discardOrphans(snapshotter)
     reportLosses(snapshotter)
+    indexes?.sweep()
     return snapshotter
   } catch (error) {
     metadata.close()

@@ -123,7 +123,7 @@ export async function commit(
   key: string,
   labels: Labels,
 ): Promise<void> {
-  const { metadata, settings, onStep, onCommitted, sync } = snapshotter
+  const { metadata, settings, indexes, onStep, sync } = snapshotter
   checkName('name', name)
   checkLabels(labels)
   const check = (): Snapshot => {
@@ -146,7 +146,7 @@ export async function commit(
     onStep('commit: row')
   })
   onStep('commit: committed')
-  onCommitted(tree)
+  indexes?.add(id)
 }
 
 /** Forgets a snapshot that has no children; its directory is deleted in the background. */
@@ -228,5 +228,6 @@ export async function usage(snapshotter: Snapshotter, key: string): Promise<Usag
 /** Ends when all that was removed is deleted. */
 export async function cleanup(snapshotter: Snapshotter): Promise<void> {
   discardOrphans(snapshotter)
+  snapshotter.indexes?.sweep()
   await snapshotter.trash.empty()
 }
