@@ -15,6 +15,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <string>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,22 @@ static void writeStatus(int fd, const std::string &line) {
   (void)!write(fd, line.data(), line.size());
 }
 
+/**
+ * Makes room for fds while this process has one thread: the kernel makes a process of several threads
+ * wait for all CPUs each time its table grows.
+ */
+static void makeRoomForFds() {
+  const rlim_t WANTED = 4096;
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  rlimit wide = limit;
+  if (wide.rlim_cur < WANTED) wide.rlim_cur = wide.rlim_max < WANTED ? wide.rlim_max : WANTED;
+  setrlimit(RLIMIT_NOFILE, &wide);
+  int high = fcntl(0, F_DUPFD_CLOEXEC, static_cast<int>(wide.rlim_cur < WANTED ? wide.rlim_cur : WANTED) - 1);
+  if (high >= 0) close(high);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 [[noreturn]] static void runDaemon(char **argv, int status) {
   setsid();
   int null = open("/dev/null", O_RDWR);
@@ -39,6 +56,7 @@ static void writeStatus(int fd, const std::string &line) {
     if (null > 2) close(null);
   }
   for (int number : {SIGINT, SIGTERM, SIGHUP}) signal(number, SIG_DFL);
+  makeRoomForFds();
   char text[16];
   snprintf(text, sizeof text, "%d", status);
   setenv("MICA_STATUS_FD", text, 1);

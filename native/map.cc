@@ -20,7 +20,7 @@ struct Range {
   std::atomic<uintptr_t> end;
 };
 
-// One for each worker and mapping; more than these are mapped without a net.
+// One for each worker and mapping. Without one of these nothing is mapped.
 Range ranges[1024];
 std::mutex rangesMutex;
 struct sigaction previous;
@@ -43,7 +43,7 @@ void onBusError(int signal, siginfo_t *info, void *context) {
   sigaction(SIGBUS, &previous, nullptr);
 }
 
-void watch(uintptr_t start, uintptr_t end) {
+bool watch(uintptr_t start, uintptr_t end) {
   std::lock_guard<std::mutex> lock(rangesMutex);
   static bool isInstalled = false;
   if (!isInstalled) {
@@ -57,8 +57,9 @@ void watch(uintptr_t start, uintptr_t end) {
     if (range.start.load() != 0) continue;
     range.end = end;
     range.start = start;
-    return;
+    return true;
   }
+  return false;
 }
 
 void unmap(napi_env, void *data, void *hint) {
@@ -85,7 +86,7 @@ napi_value mapFile(napi_env env, napi_callback_info info) {
   if (fstat(fd, &stat) != 0) return toNumber(env, -errno);
   if (!S_ISREG(stat.st_mode) || stat.st_size == 0) return toNumber(env, -EINVAL);
   size_t pages = (static_cast<size_t>(stat.st_size) + PAGE - 1) & ~(PAGE - 1);
-  // The word of faults comes first into being, then the file before it.
+  // Room for both, then the file over all but the page with the word of faults.
   void *start = mmap(nullptr, pages + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED) return toNumber(env, -errno);
   if (mmap(start, pages, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
@@ -93,7 +94,10 @@ napi_value mapFile(napi_env env, napi_callback_info info) {
     munmap(start, pages + PAGE);
     return toNumber(env, -error);
   }
-  watch(reinterpret_cast<uintptr_t>(start), reinterpret_cast<uintptr_t>(start) + pages);
+  if (!watch(reinterpret_cast<uintptr_t>(start), reinterpret_cast<uintptr_t>(start) + pages)) {
+    munmap(start, pages + PAGE);
+    return toNumber(env, -ENFILE);
+  }
   napi_value buffer;
   void *hint = reinterpret_cast<void *>(pages + PAGE);
   if (napi_create_external_arraybuffer(env, start, pages + PAGE, unmap, hint, &buffer) != napi_ok) {

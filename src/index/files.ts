@@ -7,14 +7,28 @@ import {
   fstatSync,
   mkdirSync,
   openSync,
+  readFileSync,
+  readSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { native } from '../sys/native.js'
-import { KIND_LAYER, KIND_STACK } from './format.js'
+import {
+  BLOCK,
+  H_LAYERS,
+  H_MAGIC,
+  H_STAMPS_AT,
+  H_VERSION,
+  KIND_LAYER,
+  KIND_STACK,
+  MAGIC,
+  STAMP_WORDS,
+  VERSION,
+} from './format.js'
 import { prepareHash } from './hash.js'
+import { differenceOf } from './index-compare.js'
 import { scanLayer } from './layer-scan.js'
 import { mergeLayers } from './stack-merge.js'
 import { joinStamps, keyOf, type Stamp, stampOfFd } from './stamp.js'
@@ -25,17 +39,26 @@ export const BESIDE = 'index'
 const STACK = '.stack'
 const LAYER = '.layer'
 const OTHERS_MAY_WRITE = 0o022
+const LAYERS_MAX = 4096
 
 export type IndexedLayer = { readonly fd: number; readonly path: string; readonly stamp: Stamp }
 
 /** An index that was opened: an fd of its file, to be mapped by each worker. */
 export type OpenIndex = { readonly fd: number; readonly path: string; readonly view: IndexView }
 
-/** Maps an index file's fd. Throws an Error with the reason when it can't be believed. */
-export function viewFile(fd: number, kind: number, onDamage?: (damage: string) => void): IndexView {
+/**
+ * Returns an index file to look at: a stack's is mapped, as it serves for long; a layer's is read once.
+ * Throws an Error with the reason when it can't be believed.
+ */
+function viewFile(fd: number, kind: number, onDamage?: (damage: string) => void): IndexView {
+  if (kind === KIND_LAYER) {
+    const { buffer, byteOffset, byteLength } = readFileSync(fd)
+    const own = buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer
+    return new IndexView(own, kind, -1, onDamage)
+  }
   const buffer = native.mapFile(fd)
   if (typeof buffer === 'number') throw new Error('it can not be mapped')
-  return new IndexView(buffer, kind, buffer.byteLength / 4 - 1024, onDamage)
+  return new IndexView(buffer, kind, buffer.byteLength / 4 - BLOCK / 4, onDamage)
 }
 
 /** Maps a stack's index for a worker. Needs: prepareHash(). */
@@ -94,15 +117,52 @@ export async function writeLayerIndex(root: number, path: string): Promise<void>
 export async function checkLayerIndex(root: number, path: string): Promise<string | undefined> {
   await prepareHash()
   try {
-    const opened = openIndex(path, KIND_LAYER, stampOfFd(root))
+    const stamp = stampOfFd(root)
+    const opened = openIndex(path, KIND_LAYER, stamp)
     if (opened === undefined) return 'it is missing'
     closeSync(opened.fd)
     if (!opened.view.proveAll()) return opened.view.damage
-    const fresh = scanLayer(root).toFile(KIND_LAYER, stampOfFd(root))
-    const isSame = Buffer.from(fresh).equals(opened.view.bytes.subarray(0, fresh.length))
-    return isSame ? undefined : 'it does not say what the layer holds'
+    return differenceOf(
+      new IndexView(scanLayer(root).toFile(KIND_LAYER, stamp).buffer as ArrayBuffer, KIND_LAYER),
+      opened.view,
+    )
   } catch (error) {
     return (error as Error).message
+  }
+}
+
+/** Returns why an index file is not right in itself, undefined when it is. */
+export async function checkFile(path: string): Promise<string | undefined> {
+  await prepareHash()
+  let fd = -1
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const view = viewFile(fd, path.endsWith(STACK) ? KIND_STACK : KIND_LAYER)
+    view.proveAll()
+    return view.damage
+  } catch (error) {
+    return (error as Error).message
+  } finally {
+    if (fd >= 0) closeSync(fd)
+  }
+}
+
+/** Returns which layers an index file says it is of, nothing proved; undefined when it is none. */
+export function readStamps(path: string): Stamp | undefined {
+  let fd = -1
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const header = new Int32Array(BLOCK / 4)
+    if (readSync(fd, header, 0, BLOCK, 0) !== BLOCK || header[H_MAGIC] !== MAGIC) return undefined
+    const count = header[H_LAYERS]!
+    if (header[H_VERSION] !== VERSION || count < 1 || count > LAYERS_MAX) return undefined
+    const stamps = new Int32Array(count * STAMP_WORDS)
+    const bytes = readSync(fd, stamps, 0, stamps.byteLength, header[H_STAMPS_AT]!)
+    return bytes === stamps.byteLength ? stamps : undefined
+  } catch {
+    return undefined
+  } finally {
+    if (fd >= 0) closeSync(fd)
   }
 }
 
@@ -144,7 +204,8 @@ function layerView(dir: string, { fd, path, stamp }: IndexedLayer, log: (line: s
       const known = openIndex(place, KIND_LAYER, stamp)
       if (known === undefined) continue
       closeSync(known.fd)
-      return known.view
+      if (known.view.proveAll()) return known.view
+      throw new Error(known.view.damage)
     } catch (error) {
       log(`index ${place}: ${(error as Error).message}; reading the layer`)
     }

@@ -15,7 +15,7 @@ import {
 } from '../format/markers.js'
 import { isWhiteoutNode } from '../format/whiteout.js'
 import { native } from '../sys/native.js'
-import { threadArena } from '../sys/thread-arena.js'
+import { attachThreadArena, threadArena } from '../sys/thread-arena.js'
 import {
   ATTR_WORDS,
   OUT,
@@ -121,6 +121,7 @@ function seesTrusted(fd: number): boolean {
 
 /** Scans the tree of a layer. `root`: an fd of its root, O_PATH will do. Throws when any of it can't be read. */
 export function scanLayer(root: number): IndexTable {
+  attachThreadArena()
   return new Scan(root).table
 }
 

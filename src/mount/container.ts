@@ -35,9 +35,11 @@ export async function mountContainer(
   const { upper, work, merged, empty } = containerPaths(store, container.id)
   if (isMounted(store, container.id)) return { path: merged, isNew: false }
   const lower = lowersOf(store, container.image)
+  // Only layers of the store are sure never to change.
+  const index = lower.length === 0 ? {} : { indexDir: store.layout.indexes }
   // An image may have no layers (FROM scratch); a mount has at least one.
   if (lower.length === 0) lower.push(empty)
-  await launch({ args: formatArguments(merged, { lower, upper, work }) })
+  await launch({ args: formatArguments(merged, { lower, upper, work, ...index }) })
   return { path: merged, isNew: true }
 }
 

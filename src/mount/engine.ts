@@ -48,6 +48,7 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
     if (Atomics.compareExchange(fs.union.t.header, H_INDEX_DAMAGED, 0, 1) !== 0) return
     setImmediate(() => hooks.log(`index: ${damage}; going on without`))
   }
+  if (fs.union.indexError !== undefined) fs.union.onDamage(fs.union.indexError)
   const session = new Session({
     arena,
     fs,

@@ -11,6 +11,7 @@ import { type Digest, digestOf, hexOf } from './digest.js'
 import { StoreError } from './errors.js'
 import { type ImageConfig, parseImageConfig } from './image-config.js'
 import { addImages, layerRow, type NewImage } from './image-table.js'
+import { indexStack } from './layer-index.js'
 import { layerDir, layerTree } from './layout.js'
 import { lock } from './lock.js'
 import type { SourceImage } from './source.js'
@@ -38,6 +39,7 @@ export async function addFromSource(
     operation.signal?.throwIfAborted()
     syncStore(operation.store)
     addImages(operation.store, images)
+    for (const { config } of images) await indexStack(operation.store, config.chainIds)
     return images.map(({ id, manifest, names }) => ({ id, manifest: manifest.digest, names }))
   } finally {
     operation.signal?.removeEventListener('abort', onAbort)

@@ -1,13 +1,15 @@
 // `fsck`: proves that the store holds what it says. A blob by its digest; a layer by unpacking its blob
-// again (which proves the diff id) and comparing the trees; an image by its documents.
+// again (which proves the diff id) and comparing the trees; its index by making it again; an image by its
+// documents.
 
-import { createReadStream, existsSync, mkdirSync, renameSync } from 'node:fs'
+import { createReadStream, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { close, openRoot } from './at.js'
 import { blobPath, blobSize, readBlob } from './blob-store.js'
 import { type Digest, Hasher } from './digest.js'
 import { discard } from './gc.js'
 import { knownLayer, layersOf, listImages, readConfig } from './image-table.js'
+import { checkIndex, damagedStacks, remakeIndex } from './layer-index.js'
 import { layerDir, layerTree } from './layout.js'
 import type { Operation, Store } from './store.js'
 import { removeTree } from './store.js'
@@ -15,9 +17,9 @@ import { compareTrees } from './tree-compare.js'
 import { unpackLayer } from './unpack-layer.js'
 
 export type Problem = {
-  /** A digest. */
+  /** A digest; of an index the chain id of its layer, or its file for that of a stack. */
   readonly object: string
-  readonly kind: 'blob' | 'layer' | 'image'
+  readonly kind: 'blob' | 'layer' | 'image' | 'index'
   readonly words: string
   readonly isRepaired: boolean
 }
@@ -41,7 +43,7 @@ export async function checkStore(operation: Operation, repair: boolean): Promise
   const images = listImages(store)
   let layers = 0
   let unproven = 0
-  const seen = new Set<string>()
+  const seen = new Set<Digest>()
   for (const { id } of images) {
     const chainIds = imageChains(store, id, problems)
     for (const [at, chainId] of chainIds.entries()) {
@@ -67,6 +69,13 @@ export async function checkStore(operation: Operation, repair: boolean): Promise
       }
       await checkLayer(operation, id, at, chainIds, blob.digest, repair, problems)
     }
+  }
+  const wrong = new Set(problems.filter(({ isRepaired }) => !isRepaired).map(({ object }) => object))
+  for (const chainId of seen) if (!wrong.has(chainId)) await checkLayerIndex(store, chainId, repair, problems)
+  for (const { path, words } of await damagedStacks(store)) {
+    // The next mount makes it anew.
+    if (repair) rmSync(path, { force: true })
+    problems.push({ object: path, kind: 'index', words, isRepaired: repair })
   }
   return { problems, blobs: damaged.count, layers, images: images.length, unproven }
 }
@@ -157,6 +166,21 @@ async function checkLayer(
     removeTree(draft)
     onProgress({ id: chainId, status: 'done' })
   }
+}
+
+/** A layer that is right, or was made right, has an index that says the same. */
+async function checkLayerIndex(
+  store: Store,
+  chainId: Digest,
+  repair: boolean,
+  problems: Problem[],
+): Promise<void> {
+  const tree = layerTree(store.layout, chainId)
+  if (!existsSync(tree)) return
+  const words = await checkIndex(tree)
+  if (words === undefined) return
+  const isRepaired = repair && (await remakeIndex(tree))
+  problems.push({ object: chainId, kind: 'index', words, isRepaired })
 }
 
 function differenceOf(expected: string, actual: string): string | undefined {

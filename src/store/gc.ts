@@ -6,6 +6,7 @@ import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDigest } from './digest.js'
 import { diskUsage } from './disk-usage.js'
+import { sweepIndexes } from './layer-index.js'
 import { layerDir } from './layout.js'
 import { removeTree, type Store, whileIdle } from './store.js'
 
@@ -71,6 +72,7 @@ export function collect(store: Store): Garbage | undefined {
     for (const { digest } of garbage.partial) {
       rmSync(join(layout.partial, digest.slice('sha256:'.length)), { force: true })
     }
+    sweepIndexes(store)
   })
   return garbage
 }

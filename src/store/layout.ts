@@ -4,6 +4,7 @@
 //   blobs/sha256/HEX   manifests, configs and layer archives, content-addressed (blob-store.ts)
 //   partial/HEX        the beginning of a blob whose download did not end; the next one goes on from there
 //   layers/HEX/fs      a layer's tree; HEX is its chain id
+//   layers/HEX/index   its index; indexes/ has those of stacks of layers (layer-index.ts)
 //   containers/ID/     upper, work and merged of one container
 //   locks/             files that are only ever locked (lock.ts)
 //   tmp/               unfinished work, one directory per running operation
@@ -18,6 +19,7 @@ export type Layout = {
   readonly blobs: string
   readonly partial: string
   readonly layers: string
+  readonly indexes: string
   readonly containers: string
   readonly locks: string
   readonly tmp: string
@@ -40,6 +42,7 @@ export function layoutOf(root: string): Layout {
     blobs: join(root, 'blobs/sha256'),
     partial: join(root, 'partial'),
     layers: join(root, 'layers'),
+    indexes: join(root, 'indexes'),
     containers: join(root, 'containers'),
     locks: join(root, 'locks'),
     tmp: join(root, 'tmp'),

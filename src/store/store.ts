@@ -51,6 +51,7 @@ export function openStore(given?: string, env: NodeJS.ProcessEnv = process.env):
     layout.blobs,
     layout.partial,
     layout.layers,
+    layout.indexes,
     layout.containers,
     layout.locks,
     layout.tmp,

@@ -6,6 +6,7 @@ import { close, openRoot } from './at.js'
 import { readPlain } from './compression.js'
 import { type Digest, Hasher } from './digest.js'
 import { StoreError } from './errors.js'
+import { indexLayer } from './layer-index.js'
 import { removeTree } from './store.js'
 import { TarReader } from './tar-reader.js'
 import { DEFAULT_LIMITS, LayerUnpacker, type UnpackLimits } from './unpack.js'
@@ -59,6 +60,7 @@ async function unpackOnce(request: UnpackRequest, known: readonly string[] | nul
     unpacker = new LayerUnpacker(fds[0]!, early, limits)
     await readLayer(blob, diffId, unpacker, request.onBytes)
     unpacker.finish(early ?? openLowers(await request.lowers))
+    await indexLayer(fds[0]!, tree)
     return { size: unpacker.bytes, entries: unpacker.entries }
   } finally {
     unpacker?.close()

@@ -14,3 +14,10 @@ export function threadArena(): Arena {
   }
   return arena
 }
+
+/** The same for a thread where others attach arenas, too; they have to attach again afterwards. */
+export function attachThreadArena(): Arena {
+  if (arena === undefined) return threadArena()
+  native.attach(arena.bytes, new Uint8Array(new SharedArrayBuffer(64)))
+  return arena
+}

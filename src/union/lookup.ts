@@ -211,10 +211,11 @@ export function find(
   const t = u.t
   t.lock()
   releasePaths(t, u.found)
-  readRealsAbove(t, parent, u.indexBase, u.reals)
+  if (u.index === null) readReals(t, parent, u.reals)
+  else readRealsAbove(t, parent, u.indexBase, u.reals)
   t.unlock()
   const reals = u.reals
-  let { stacked } = reals
+  let stacked = u.index === null ? 0 : reals.stacked
   const out = u.found
   let isBent = false
   let hasAsked = false

@@ -196,7 +196,7 @@ export function buildLowerSnapshot(u: Union, node: number, count: { entries: num
 
 /** Merges the reals in u.other, top first. Returns the first block or -errno. */
 function merge(u: Union, w: SnapshotWriter, node: number): number {
-  const count = u.other.count > 0 && u.other.stacked !== 0 ? countAbove(u) : u.other.count
+  const count = u.index !== null && u.other.stacked !== 0 ? countAbove(u) : u.other.count
   const { stacked } = u.other
   const wasListing = u.isListing
   u.isListing = true

@@ -38,6 +38,8 @@ export class Union {
   readonly isWritable: boolean
   /** The lowers' index, null without one; damaged, it answers nothing any more. */
   readonly index: IndexView | null
+  /** Why there is no index though the configuration has one. */
+  indexError: string | undefined
   /** The index's first layer. */
   readonly indexBase: number
   /** st_dev of each layer, as the kernel packs it. */
@@ -86,11 +88,22 @@ export class Union {
     this.isWritable = state.config.isWritable
     this.devices = Int32Array.from(state.config.layers, ({ device }) => device ?? 0)
     this.indexBase = this.isWritable ? 1 : 0
-    const { indexFd } = state.config
-    this.index = indexFd === undefined ? null : viewStack(indexFd, (damage) => this.onDamage(damage))
+    this.index = this.#openIndex()
     this.ids = new IdMap(state.config)
     sys.attach(arena.bytes, this.t.names.bytes)
     this.dirs = new DirFds(sys, Math.max(64, Math.floor(state.config.maxDirFds / state.config.workers)))
+  }
+
+  /** A worker that can't have the index asks the layers. */
+  #openIndex(): IndexView | null {
+    const { indexFd } = this.config
+    if (indexFd === undefined) return null
+    try {
+      return viewStack(indexFd, (damage) => this.onDamage(damage))
+    } catch (error) {
+      this.indexError = (error as Error).message
+      return null
+    }
   }
 
   isUpper(layer: number): boolean {

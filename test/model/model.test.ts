@@ -1,6 +1,7 @@
 // Random operations on a union and on a plain directory: the same results, the same trees.
 // MICA_MODEL_OPS and MICA_MODEL_SEED change how many and which; main.ts does the same by hand.
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { holdUring, noUring } from '../support/enable-uring.js'
@@ -25,10 +26,13 @@ const passed = ['--old-readers']
 const on = (transport: string, workers: string, ...more: string[]): Union => {
   return { driver: mica, options: ['--transport', transport, '--workers', workers, ...more] }
 }
+const indexes = mkdtempSync(join(tmpdir(), 'mica-index-'))
+t.teardown(() => rmSync(indexes, { recursive: true }))
 const unions: [name: string, union: Union, flags: string[], share: number][] = [
   ['one worker', on('dev-fuse', '1'), passed, 0.4],
   ['two workers', on('dev-fuse', '2'), passed, 0.3],
   ['two workers on io_uring', on('io-uring', '2'), passed, 0.3],
+  ['with an index', on('dev-fuse', '1', '--index', indexes), passed, 0.2],
   ['no passthrough', on('dev-fuse', '1', '--data', 'cache'), [], 0.25],
 ]
 

@@ -3,6 +3,7 @@
 import t from 'tap'
 import { dir, fifo, file, opaque, redirected, symlink, type Tree, whiteout } from './disk.js'
 import { makeFolders, Rig } from './rig.js'
+import { indexOf } from './with-index.js'
 
 const skip = process.getuid?.() !== 0 && 'needs root'
 
@@ -198,11 +199,15 @@ function shown(rig: Rig, path: string): string | string[] | number {
   return type === 0o120000 ? `-> ${rig.readlink(path)}` : rig.read(path)
 }
 
-for (const [name, row] of Object.entries(rows)) {
+const cases = Object.entries(rows).flatMap(([name, row]) => [
+  [name, row, false] as const,
+  [`${name}, by an index`, row, true] as const,
+])
+for (const [name, row, isIndexed] of cases) {
   t.test(name, { skip }, async (t) => {
     const [first, ...rest] = row.layers
     const folders = row.isReadOnly === true ? makeFolders(row.layers, null) : makeFolders(rest, first!)
-    const rig = new Rig(folders)
+    const rig = new Rig(folders, isIndexed ? { indexFd: (await indexOf(folders)).indexFd } : {})
     // Often enough that tables of the lowers take over.
     for (let round = 0; round < 30; round++) {
       for (const [path, expected] of Object.entries(row.shows)) {
