@@ -21,7 +21,7 @@ struct Range {
 };
 
 // One for each worker and mapping. Without one of these nothing is mapped.
-Range ranges[1024];
+Range ranges[8192];
 std::mutex rangesMutex;
 struct sigaction previous;
 
