@@ -14,6 +14,8 @@ struct Row {
 
 const Row rows[] = {
     {"attach", attach},
+    {"releasePages", wrap<releasePages>},
+    {"trimHeap", wrap<trimHeap>},
     {"limitKernelCalls", wrap<limitKernelCalls>},
 
     {"statAt", wrap<statAt>},

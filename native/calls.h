@@ -124,6 +124,8 @@ int64_t reapChild(int32_t pid);
 
 // memory.cc
 napi_value attach(napi_env env, napi_callback_info info);
+int64_t releasePages(Bytes array, int64_t from, int64_t to);
+int64_t trimHeap();
 int64_t limitKernelCalls(int32_t isLimited);
 
 // abi-table.cc

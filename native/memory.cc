@@ -1,10 +1,12 @@
 // attach(): which memory this thread shares with TypeScript, and what else a worker needs before
-// its first call. Also the end of it, when the thread's environment goes.
+// its first call. Also the end of it, when the thread's environment goes. And giving memory back.
 
 #include "calls.h"
 #include "creds.h"
 #include "sys.h"
 #include "worker.h"
+#include <malloc.h>
+#include <sys/mman.h>
 
 __thread ThreadState tls;
 
@@ -64,5 +66,22 @@ napi_value attach(napi_env env, napi_callback_info info) {
 int64_t limitKernelCalls(int32_t isLimited) {
   if (isLimited) kernelCalls = KernelCalls{false, false, false};
   else probeKernelCalls();
+  return 0;
+}
+
+int64_t releasePages(Bytes array, int64_t from, int64_t to) {
+  if (from < 0 || to < from || static_cast<uint64_t>(to) > array.length) return -EINVAL;
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t base = reinterpret_cast<uintptr_t>(array.data);
+  uintptr_t start = (base + static_cast<uintptr_t>(from) + page - 1) & ~(page - 1);
+  uintptr_t end = (base + static_cast<uintptr_t>(to)) & ~(page - 1);
+  if (start >= end) return 0;
+  return retry([&] { return madvise(reinterpret_cast<void *>(start), end - start, MADV_DONTNEED); });
+}
+
+int64_t trimHeap() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
   return 0;
 }

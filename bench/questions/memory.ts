@@ -6,8 +6,11 @@ import { pause, residentBytes, statsOf } from '../mounted.js'
 import type { Question, Sample } from '../question.js'
 
 const FILES = 1000
-/** How long the server may take to hear of what the kernel forgot. */
-const SETTLE_MS = 20_000
+/** How long the server may take to hear of what the kernel forgot, and to give memory back at leisure. */
+const SETTLE_MS = 40_000
+/** Without a change for so long it has settled. */
+const STILL_MS = 6000
+const LOOK_MS = 500
 
 export const memory: Question = {
   id: 'memory',
@@ -39,11 +42,11 @@ export const memory: Question = {
         const inodesWalked = await inodes()
         writeFileSync('/proc/sys/vm/drop_caches', '2')
         let dropped = residentBytes(mounted.pids)
-        for (let waited = 0, last = Number.NaN; waited < SETTLE_MS; waited += 500) {
-          pause(500)
-          dropped = residentBytes(mounted.pids)
-          if (dropped === last) break
-          last = dropped
+        for (let waited = 0, still = 0; waited < SETTLE_MS && still < STILL_MS; waited += LOOK_MS) {
+          pause(LOOK_MS)
+          const now = residentBytes(mounted.pids)
+          still = now === dropped ? still + LOOK_MS : 0
+          dropped = now
         }
         return {
           idle: { value: idle },

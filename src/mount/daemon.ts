@@ -11,6 +11,7 @@ import { createSessionShared } from '../fuse/session-shared.js'
 import type { End, Transport } from '../fuse/transport.js'
 import type { OpenIndex } from '../index/files.js'
 import { native } from '../sys/native.js'
+import { Trimmer } from '../union/trim.js'
 import { createUnionState } from '../union/union-fs.js'
 import type { MountRequest } from './arguments.js'
 import { checkMountpoint, type MountedDevice, mountDevice } from './device.js'
@@ -35,6 +36,8 @@ import { markVolatile, refuseAfterCrash } from './volatile-mark.js'
 const LINGER_MS = 5000
 /** With rings the device brings FORGETs only: they are taken together, this long apart. */
 const FORGET_PAUSE_MS = 5
+/** How often it is looked whether memory can be given back; done when nothing more became free meanwhile. */
+const TRIM_LOOK_MS = 2000
 
 export type LiveMount = {
   readonly record: MountRecord
@@ -141,7 +144,10 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House
   const others: Crew = hasRings
     ? rings!
     : startClones(plan, isLibrary ? 1 : Math.max(1, options.workers), log)
+  const trimmer = new Trimmer(plan.state, native)
+  const trimming = setInterval(() => trimmer.look(), TRIM_LOOK_MS).unref()
   const whenEnded = transport.whenEnded.then(async (end) => {
+    clearInterval(trimming)
     await others.end()
     undo.run()
     return end

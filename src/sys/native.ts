@@ -28,6 +28,14 @@ export interface Native {
    */
   attach(arena: Uint8Array, names: Uint8Array): void
 
+  /**
+   * Gives the whole pages between two byte offsets of an array back to the system; they read as zeros
+   * from then on (what is left of pages at either end stays as it is). Nobody may use them meanwhile.
+   */
+  releasePages(array: Uint8Array, from: number, to: number): number
+  /** Gives memory back that the C library's heap keeps for later. */
+  trimHeap(): number
+
   // -- looking -----------------------------------------------------------------------------
   /** statx(2) with AT_SYMLINK_NOFOLLOW (| AT_EMPTY_PATH for ref 0); writes a Stat at `out`. */
   statAt(fd: number, ref: number, out: number): number

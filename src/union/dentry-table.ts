@@ -3,7 +3,7 @@
 // at half load (every live record knows its hash). All functions need the table lock.
 
 import { at, N_CHILDREN, N_DENTRY } from './inode-table.js'
-import { DENTRY_WORDS, H_DENTRY_CURSOR, H_DENTRY_FREE, H_DENTRY_LIVE, H_SLOTS } from './state.js'
+import { DENTRY_WORDS, FIRST_SLOTS, H_DENTRY_LIVE, H_SLOTS } from './state.js'
 import type { Tables } from './tables.js'
 
 export const D_PARENT = 0
@@ -62,14 +62,12 @@ export function addDentry(
   length: number,
   node: number,
 ): number {
-  let dentry = t.header[H_DENTRY_FREE]!
-  if (dentry === 0 && t.header[H_DENTRY_CURSOR]! >= t.maxNodes) return 0
   const name = t.names.store(bytes, offset, length)
   if (name === 0) return 0
-  if (dentry !== 0) t.header[H_DENTRY_FREE] = t.dentries[dentry * DENTRY_WORDS + D_NEXT]!
-  else {
-    dentry = t.header[H_DENTRY_CURSOR]!
-    t.header[H_DENTRY_CURSOR] = dentry + 1
+  const dentry = t.dentrySlabs.alloc(0, 1)
+  if (dentry === 0) {
+    t.names.free(name)
+    return 0
   }
   const d = dentry * DENTRY_WORDS
   t.dentries[d + D_PARENT] = parent
@@ -98,10 +96,9 @@ export function removeDentry(t: Tables, dentry: number): void {
   }
   take(t, dentry)
   t.nodes[at(t.dentries[d + D_PARENT]!) + N_CHILDREN]!--
-  t.names.free(t.dentries[d + D_NAME]!, t.dentries[d + D_LENGTH]! + 1)
+  t.names.free(t.dentries[d + D_NAME]!)
   t.dentries[d + D_NODE] = 0
-  t.dentries[d + D_NEXT] = t.header[H_DENTRY_FREE]!
-  t.header[H_DENTRY_FREE] = dentry
+  t.dentrySlabs.free(dentry)
   t.header[H_DENTRY_LIVE]!--
 }
 
@@ -143,12 +140,25 @@ function take(t: Tables, dentry: number): void {
 }
 
 function grow(t: Tables): void {
-  const slots = t.header[H_SLOTS]! * 2
+  resize(t, t.header[H_SLOTS]! * 2)
+}
+
+/** Makes the table small again when few of its slots are used. Returns the slots it had, 0 when it stays. */
+export function shrinkSlots(t: Tables): number {
+  const slots = t.header[H_SLOTS]!
+  const wanted = Math.max(FIRST_SLOTS, 2 ** Math.ceil(Math.log2(t.header[H_DENTRY_LIVE]! * 4 + 1)))
+  if (wanted * 2 > slots) return 0
+  resize(t, wanted)
+  return slots
+}
+
+function resize(t: Tables, slots: number): void {
   t.slots.fill(0, 0, slots)
   t.header[H_SLOTS] = slots
-  const end = t.header[H_DENTRY_CURSOR]!
-  for (let dentry = 1; dentry < end; dentry++) {
-    const d = dentry * DENTRY_WORDS
-    if (t.dentries[d + D_NODE] !== 0) insert(t, t.dentries[d + D_HASH]!, dentry)
-  }
+  t.dentrySlabs.forUsed((from, to) => {
+    for (let dentry = from; dentry < to; dentry++) {
+      const d = dentry * DENTRY_WORDS
+      if (t.dentries[d + D_NODE] !== 0) insert(t, t.dentries[d + D_HASH]!, dentry)
+    }
+  })
 }

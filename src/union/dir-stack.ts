@@ -138,10 +138,7 @@ export function releasePaths(t: Tables, reals: Reals): void {
 
 /** Under the lock: frees a stored path. */
 export function freePath(t: Tables, path: number): void {
-  let end = t.names.offset(path)
-  const start = end
-  while (t.names.bytes[end] !== 0) end++
-  t.names.free(path, end - start + 1)
+  t.names.free(path)
 }
 
 function stackBytes(count: number): number {
@@ -151,6 +148,6 @@ function stackBytes(count: number): number {
 function releaseList(t: Tables, n: number): void {
   if ((t.nodes[n + N_INFO]! & F_STACK) === 0) return
   const layer = t.nodes[n + N_LAYER]!
-  t.names.free(layer, stackBytes(t.names.words[-layer * 2]!))
+  t.names.free(layer)
   t.nodes[n + N_INFO]! &= ~F_STACK
 }

@@ -8,7 +8,7 @@
 // reads an address remembers N_SEQ and compares it after the system call. F_COPYING marks a data
 // copy in flight, which may take long: others park instead of waiting.
 
-import { H_NODE_CURSOR, H_NODE_FREE, H_NODE_LIVE, NODE_WORDS } from './state.js'
+import { H_GENERATION, H_NODE_LIVE, NODE_WORDS } from './state.js'
 import type { Tables } from './tables.js'
 
 export const N_GENERATION = 0
@@ -51,23 +51,17 @@ export function at(node: number): number {
 
 /** Tells whether a number from the kernel is a live node; anything else gets ESTALE. */
 export function isLive(t: Tables, node: number): boolean {
-  return node > 0 && node < t.header[H_NODE_CURSOR]! && t.nodes[node * NODE_WORDS + N_INFO]! !== 0
+  return node > 0 && node < t.maxNodes && t.nodes[node * NODE_WORDS + N_INFO]! !== 0
 }
 
 /** Returns a zeroed record of the given type with a new generation, or 0 when the table is full. */
 export function allocNode(t: Tables, type: number): number {
-  let node = t.header[H_NODE_FREE]!
-  if (node !== 0) {
-    t.header[H_NODE_FREE] = t.nodes[node * NODE_WORDS + N_FORWARD]!
-  } else {
-    node = t.header[H_NODE_CURSOR]!
-    if (node >= t.maxNodes) return 0
-    t.header[H_NODE_CURSOR] = node + 1
-  }
+  const node = t.nodeSlabs.alloc(0, 1)
+  if (node === 0) return 0
   const n = node * NODE_WORDS
   const generation = t.nodes[n + N_GENERATION]!
   t.nodes.fill(0, n, n + NODE_WORDS)
-  t.nodes[n + N_GENERATION] = (generation + 1) & 0x7fffffff
+  t.nodes[n + N_GENERATION] = generation === 0 ? t.header[H_GENERATION]! : (generation + 1) & 0x7fffffff
   t.nodes[n + N_INFO] = type
   t.header[H_NODE_LIVE]!++
   return node
@@ -77,8 +71,7 @@ export function allocNode(t: Tables, type: number): number {
 export function freeNode(t: Tables, node: number): void {
   const n = node * NODE_WORDS
   t.nodes[n + N_INFO] = 0
-  t.nodes[n + N_FORWARD] = t.header[H_NODE_FREE]!
-  t.header[H_NODE_FREE] = node
+  t.nodeSlabs.free(node)
   t.header[H_NODE_LIVE]!--
 }
 

@@ -135,5 +135,5 @@ export function dropTable(t: Tables, node: number): void {
 function freeTable(t: Tables, table: number): void {
   const base = -table * 2
   releaseSnapshot(t, t.names.words[base]!)
-  t.names.free(table, (t.names.words[base + 1]! + 3) * 4)
+  t.names.free(table)
 }

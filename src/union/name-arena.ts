@@ -1,54 +1,58 @@
-// Memory for names, paths and lists in one shared buffer: blocks of 8-byte units, one free list
-// per size class, the link in a free block's first word.
+// Memory for names, paths and lists in one shared buffer: blocks of 8-byte units, in slabs of one size
+// class each (slabs.ts), large ones in whole chunks.
 //
 // Callers hold the table lock for alloc() and free(). A reference is -(unit): it is what
 // sys/native.ts takes as a `ref`, so a stored name goes to a system call without a copy.
 
-const CLASSES = 520 // units of 8 bytes: blocks up to 4160 bytes, then powers of two
-const BIG_CLASSES = 20
+import { type SlabShape, Slabs, slabShape } from './slabs.js'
+
+const UNIT_WORDS = 2
+const CHUNK_UNITS = 4096
+/** Classes: a unit apart up to FINE units, then STEP units apart up to a quarter of a chunk. */
+const FINE = 128
+const STEP = 16
+const LARGEST = CHUNK_UNITS / 4
+const CLASSES = FINE + (LARGEST - FINE) / STEP
 
 export class NameArena {
-  static readonly HEADER_WORDS = 1 + CLASSES + BIG_CLASSES
-
-  static initialize(header: Int32Array, at: number): void {
-    header[at] = 1 // unit 0 is never given out: reference 0 means "none"
+  static shape(bytes: number): SlabShape {
+    return slabShape(Math.floor(bytes / 8), CHUNK_UNITS, CLASSES)
   }
 
   readonly bytes: Uint8Array
   readonly words: Int32Array
-  readonly #header: Int32Array
-  readonly #at: number
-  readonly #units: number
+  readonly slabs: Slabs
+  readonly #largest: number
+  readonly #chunkUnits: number
 
-  constructor(buffer: SharedArrayBuffer, header: Int32Array, at: number) {
+  constructor(buffer: SharedArrayBuffer, state: SharedArrayBuffer) {
     this.bytes = new Uint8Array(buffer)
     this.words = new Int32Array(buffer)
-    this.#header = header
-    this.#at = at
-    this.#units = buffer.byteLength >>> 3
+    const shape = NameArena.shape(buffer.byteLength)
+    this.slabs = new Slabs(shape, state, this.words, UNIT_WORDS, 0)
+    this.#chunkUnits = shape.chunkUnits
+    this.#largest = Math.min(LARGEST, shape.chunkUnits / 4)
   }
 
   /** Returns a reference (< 0) to at least `size` bytes, or 0 when the arena is full. */
   alloc(size: number): number {
-    const header = this.#header
-    const list = this.#at + 1 + classOf(size)
-    const free = header[list]!
-    if (free !== 0) {
-      header[list] = this.words[free << 1]!
-      return -free
-    }
-    const unit = header[this.#at]!
-    const next = unit + unitsOf(size)
-    if (next > this.#units) return 0
-    header[this.#at] = next
-    return -unit
+    const units = (size + 7) >>> 3
+    if (units > this.#largest) return 0 - this.slabs.allocRun(units)
+    if (units <= FINE) return 0 - this.slabs.alloc(units - 1, units)
+    const step = Math.ceil((units - FINE) / STEP)
+    return 0 - this.slabs.alloc(FINE + step - 1, FINE + step * STEP)
   }
 
-  /** Gives a block of `size` bytes (as asked for in alloc) back. */
-  free(ref: number, size: number): void {
-    const list = this.#at + 1 + classOf(size)
-    this.words[-ref << 1] = this.#header[list]!
-    this.#header[list] = -ref
+  /** Returns the units that a block of `size` bytes takes while there is room. */
+  unitsOf(size: number): number {
+    const units = (size + 7) >>> 3
+    if (units > this.#largest) return Math.ceil(units / this.#chunkUnits) * this.#chunkUnits
+    return units <= FINE ? units : FINE + Math.ceil((units - FINE) / STEP) * STEP
+  }
+
+  /** Gives a block back. */
+  free(ref: number): void {
+    this.slabs.free(-ref)
   }
 
   /** Byte offset of a reference in `bytes`. */
@@ -56,7 +60,7 @@ export class NameArena {
     return -ref * 8
   }
 
-  /** Stores `length` bytes and a NUL; returns the reference, 0 when full. Free with length + 1. */
+  /** Stores `length` bytes and a NUL; returns the reference, 0 when full. */
   store(from: Uint8Array, at: number, length: number): number {
     const ref = this.alloc(length + 1)
     if (ref === 0) return 0
@@ -66,14 +70,4 @@ export class NameArena {
     bytes[to + length] = 0
     return ref
   }
-}
-
-function classOf(size: number): number {
-  const units = (size + 7) >>> 3
-  return units < CLASSES ? units : CLASSES + 31 - Math.clz32(units - 1) - 8
-}
-
-function unitsOf(size: number): number {
-  const units = (size + 7) >>> 3
-  return units < CLASSES ? units : 1 << (32 - Math.clz32(units - 1))
 }

@@ -9,7 +9,7 @@
 // chain (0 when free); then entries.
 
 import { at, N_INFO, N_LINK_NEXT, T_DIR, TYPE_MASK } from './inode-table.js'
-import { BLOCK_BYTES, H_BLOCK_CURSOR, H_BLOCK_FREE, H_COPIES, H_NODE_CURSOR } from './state.js'
+import { BLOCK_BYTES, H_COPIES } from './state.js'
 import type { Tables } from './tables.js'
 
 /** The node's word that holds its current snapshot (first block). */
@@ -32,14 +32,11 @@ const BLOCK_WORDS = BLOCK_BYTES >> 2
 
 /** Under the lock: returns an empty block of the chain `first` (0: its first), 0 when memory is out. */
 function allocBlock(t: Tables, first: number): number {
-  const isFull = (t.header[H_BLOCK_CURSOR]! + 1) * BLOCK_BYTES > t.blockBytes.length
-  if (isFull && t.header[H_BLOCK_FREE] === 0) dropIdle(t)
-  let block = t.header[H_BLOCK_FREE]!
-  if (block !== 0) t.header[H_BLOCK_FREE] = t.blocks[block * BLOCK_WORDS]!
-  else {
-    if (isFull) return 0
-    block = t.header[H_BLOCK_CURSOR]!
-    t.header[H_BLOCK_CURSOR] = block + 1
+  let block = t.blockSlabs.alloc(0, 1)
+  if (block === 0) {
+    dropIdle(t)
+    block = t.blockSlabs.alloc(0, 1)
+    if (block === 0) return 0
   }
   const b = block * BLOCK_WORDS
   t.blocks[b + B_NEXT] = 0
@@ -52,25 +49,24 @@ function allocBlock(t: Tables, first: number): number {
 
 /** Under the lock: lets go of all snapshots that are kept for the next reader only. */
 function dropIdle(t: Tables): void {
-  const end = t.header[H_NODE_CURSOR]!
-  for (let node = 1; node < end; node++) {
-    if ((t.nodes[at(node) + N_INFO]! & TYPE_MASK) !== T_DIR) continue
-    const first = t.nodes[at(node) + N_SNAPSHOT]!
-    if (first !== 0 && t.blocks[first * BLOCK_WORDS + B_REFERENCES] === 1) dropSnapshot(t, node)
-  }
+  t.nodeSlabs.forUsed((from, to) => {
+    for (let node = from; node < to; node++) {
+      if ((t.nodes[at(node) + N_INFO]! & TYPE_MASK) !== T_DIR) continue
+      const first = t.nodes[at(node) + N_SNAPSHOT]!
+      if (first !== 0 && t.blocks[first * BLOCK_WORDS + B_REFERENCES] === 1) dropSnapshot(t, node)
+    }
+  })
 }
 
 /** Under the lock: gives back one reference to a snapshot. */
 export function releaseSnapshot(t: Tables, first: number): void {
   if (--t.blocks[first * BLOCK_WORDS + B_REFERENCES]! > 0) return
-  let last = first
-  t.blocks[first * BLOCK_WORDS + B_FIRST] = 0
-  while (t.blocks[last * BLOCK_WORDS + B_NEXT] !== 0) {
-    last = t.blocks[last * BLOCK_WORDS + B_NEXT]!
-    t.blocks[last * BLOCK_WORDS + B_FIRST] = 0
+  for (let block = first; block !== 0; ) {
+    const next = t.blocks[block * BLOCK_WORDS + B_NEXT]!
+    t.blocks[block * BLOCK_WORDS + B_FIRST] = 0
+    t.blockSlabs.free(block)
+    block = next
   }
-  t.blocks[last * BLOCK_WORDS + B_NEXT] = t.header[H_BLOCK_FREE]!
-  t.header[H_BLOCK_FREE] = first
 }
 
 /** Under the lock: takes a reference. */

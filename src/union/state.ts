@@ -7,20 +7,16 @@
 
 import { randomInt } from 'node:crypto'
 import { NameArena } from './name-arena.js'
+import { type SlabShape, Slabs, slabShape, slabStateBytes } from './slabs.js'
 
 /** Words of the header; each contended one alone in its 64-byte line. */
 export const H_LOCK = 0
 export const H_CHANGES = 16 // bumped and notified when an odd node became even
-export const H_NODE_CURSOR = 32
-export const H_NODE_FREE = 33
+export const H_GENERATION = 33 // what a node begins with whose record says nothing
 export const H_NODE_LIVE = 34
-export const H_DENTRY_CURSOR = 35
-export const H_DENTRY_FREE = 36
 export const H_DENTRY_LIVE = 37
 export const H_SLOTS = 38 // slots of the dentry table in use, a power of two
 export const H_TEMP = 39 // last number given to a temporary name in the workdir
-export const H_BLOCK_CURSOR = 40
-export const H_BLOCK_FREE = 41
 export const H_DIR_CURSOR = 42
 export const H_DIR_FREE = 43
 export const H_LINKS_REMOVED = 44 // 1: names of lower files with links were removed, see hard-links.ts
@@ -29,15 +25,14 @@ export const H_COPIES = 46 // copy-ups so far
 export const H_INDEX_DAMAGED = 47 // 1: said so
 export const H_DEVICES = 64 // st_dev of up to 63 devices, in the order they were met
 export const H_DEVICE_COUNT = 63
-export const H_NAMES = 128 // the name arena's cursor and free lists, NameArena.HEADER_WORDS
-export const HEADER_WORDS = 1024
+export const HEADER_WORDS = 128
 
 export const NODE_WORDS = 16
 export const DENTRY_WORDS = 8
 export const HANDLE_WORDS = 4
 export const DIR_HANDLE_WORDS = 4
 export const BLOCK_BYTES = 1024
-const FIRST_SLOTS = 1 << 14
+export const FIRST_SLOTS = 1 << 14
 const LINK_SLOTS = 1 << 16
 
 /** One layer: its root as an O_PATH fd, valid in every worker (fds are process-wide). */
@@ -113,14 +108,45 @@ export type UnionState = {
   handles: SharedArrayBuffer
   dirHandles: SharedArrayBuffer
   blocks: SharedArrayBuffer
+  /** What is used of some of them; see slabs.ts. */
+  slabs: Record<'nodes' | 'dentries' | 'blocks' | 'names', SharedArrayBuffer>
 }
 
 export const ROOT = 1
+
+/** Units of a chunk, for each table that gives memory back: 64 KiB. */
+const NODE_CHUNK = 1024
+const DENTRY_CHUNK = 2048
+const BLOCK_CHUNK = 64
+
+/** How the tables of a mount with room for `maxNodes` are divided. */
+export function tableShapes(maxNodes: number): Record<'nodes' | 'dentries' | 'blocks', SlabShape> {
+  const blocks = Math.floor(blockTableBytes(maxNodes) / BLOCK_BYTES)
+  return {
+    nodes: slabShape(maxNodes, NODE_CHUNK, 1),
+    dentries: slabShape(maxNodes, DENTRY_CHUNK, 1),
+    blocks: slabShape(blocks, BLOCK_CHUNK, 1),
+  }
+}
+
+function blockTableBytes(maxNodes: number): number {
+  return Math.min(maxNodes * 64, 2 ** 31 - BLOCK_BYTES)
+}
+
+function reserve(shape: SlabShape, state: SharedArrayBuffer, count: number): void {
+  new Slabs(shape, state, new Int32Array(0), 1, 0).reserve(count)
+}
+
+function stateFor(shape: SlabShape): SharedArrayBuffer {
+  return new SharedArrayBuffer(slabStateBytes(shape))
+}
 
 /** Makes the tables of a mount, empty; union-fs.ts fills in constants and the root. */
 export function createTables(config: UnionConfig): UnionState {
   const { maxNodes, maxFds } = config
   const slots = 2 * 2 ** Math.ceil(Math.log2(maxNodes))
+  const shapes = tableShapes(maxNodes)
+  const nameBytes = Math.min(maxNodes * 48, 2 ** 31 - 8)
   const state: UnionState = {
     config,
     refs: {
@@ -139,19 +165,27 @@ export function createTables(config: UnionConfig): UnionState {
     dentries: new SharedArrayBuffer(maxNodes * DENTRY_WORDS * 4),
     slots: new SharedArrayBuffer(slots * 4),
     links: new SharedArrayBuffer(LINK_SLOTS * 4),
-    names: new SharedArrayBuffer(Math.min(maxNodes * 48, 2 ** 31 - 8)),
+    names: new SharedArrayBuffer(nameBytes),
     handles: new SharedArrayBuffer(maxFds * HANDLE_WORDS * 4),
     dirHandles: new SharedArrayBuffer(maxFds * DIR_HANDLE_WORDS * 4),
-    blocks: new SharedArrayBuffer(Math.min(maxNodes * 64, 2 ** 31 - BLOCK_BYTES)),
+    blocks: new SharedArrayBuffer(blockTableBytes(maxNodes)),
+    slabs: {
+      nodes: stateFor(shapes.nodes),
+      dentries: stateFor(shapes.dentries),
+      blocks: stateFor(shapes.blocks),
+      names: stateFor(NameArena.shape(nameBytes)),
+    },
   }
   const header = new Int32Array(state.header)
-  header[H_NODE_CURSOR] = ROOT + 1
-  header[H_DENTRY_CURSOR] = 1
+  header[H_GENERATION] = 1
   header[H_SLOTS] = Math.min(FIRST_SLOTS, slots)
   // A random start: the daemon of the mount before may still be deleting what it named.
   header[H_TEMP] = randomInt(1, 2 ** 30)
-  header[H_BLOCK_CURSOR] = 1
   header[H_DIR_CURSOR] = 1
-  NameArena.initialize(header, H_NAMES)
+  // Number 0 is nobody: it means "none". The root is there for good.
+  reserve(shapes.nodes, state.slabs.nodes, ROOT + 1)
+  reserve(shapes.dentries, state.slabs.dentries, 1)
+  reserve(shapes.blocks, state.slabs.blocks, 1)
+  reserve(NameArena.shape(nameBytes), state.slabs.names, 1)
   return state
 }

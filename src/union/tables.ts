@@ -4,7 +4,21 @@
 
 import { disableLock, lock, unlock } from '../base/lock.js'
 import { NameArena } from './name-arena.js'
-import { H_CHANGES, H_LOCK, H_NAMES, type UnionState } from './state.js'
+import { Slabs } from './slabs.js'
+import {
+  BLOCK_BYTES,
+  DENTRY_WORDS,
+  H_CHANGES,
+  H_LOCK,
+  NODE_WORDS,
+  tableShapes,
+  type UnionState,
+} from './state.js'
+
+/** The word of a free record that links it to the next: N_FORWARD, D_NEXT, B_NEXT. */
+const NODE_LINK = 13
+const DENTRY_LINK = 5
+const BLOCK_LINK = 0
 
 export class Tables {
   readonly header: Int32Array
@@ -17,6 +31,10 @@ export class Tables {
   readonly dirHandles: Int32Array
   readonly blocks: Int32Array
   readonly blockBytes: Uint8Array
+  /** Which records and blocks are used. */
+  readonly nodeSlabs: Slabs
+  readonly dentrySlabs: Slabs
+  readonly blockSlabs: Slabs
   readonly maxNodes: number
 
   constructor(state: UnionState) {
@@ -25,12 +43,17 @@ export class Tables {
     this.dentries = new Int32Array(state.dentries)
     this.slots = new Int32Array(state.slots)
     this.links = new Int32Array(state.links)
-    this.names = new NameArena(state.names, this.header, H_NAMES)
+    this.names = new NameArena(state.names, state.slabs.names)
     this.handles = new Int32Array(state.handles)
     this.dirHandles = new Int32Array(state.dirHandles)
     this.blocks = new Int32Array(state.blocks)
     this.blockBytes = new Uint8Array(state.blocks)
     this.maxNodes = state.config.maxNodes
+    const shapes = tableShapes(state.config.maxNodes)
+    const { nodes, dentries, blocks } = state.slabs
+    this.nodeSlabs = new Slabs(shapes.nodes, nodes, this.nodes, NODE_WORDS, NODE_LINK)
+    this.dentrySlabs = new Slabs(shapes.dentries, dentries, this.dentries, DENTRY_WORDS, DENTRY_LINK)
+    this.blockSlabs = new Slabs(shapes.blocks, blocks, this.blocks, BLOCK_BYTES >> 2, BLOCK_LINK)
     if (state.config.isUnlocked) disableLock()
   }
 

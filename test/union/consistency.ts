@@ -27,23 +27,16 @@ import {
   T_DIR,
   TYPE_MASK,
 } from '../../src/union/inode-table.js'
-import { NameArena } from '../../src/union/name-arena.js'
+import type { Slabs } from '../../src/union/slabs.js'
 import { B_FLAGS, B_NEXT, B_REFERENCES, B_USED, N_SNAPSHOT } from '../../src/union/snapshot.js'
 import {
   BLOCK_BYTES,
   DENTRY_WORDS,
   DIR_HANDLE_WORDS,
-  H_BLOCK_CURSOR,
-  H_BLOCK_FREE,
-  H_DENTRY_CURSOR,
-  H_DENTRY_FREE,
   H_DENTRY_LIVE,
   H_DIR_CURSOR,
   H_DIR_FREE,
   H_LOCK,
-  H_NAMES,
-  H_NODE_CURSOR,
-  H_NODE_FREE,
   H_NODE_LIVE,
   H_SLOTS,
   HANDLE_WORDS,
@@ -125,10 +118,16 @@ class Checker {
     return free
   }
 
+  #freeOf(slabs: Slabs, what: string): Set<number> {
+    const { free, problems } = slabs.inspect()
+    this.problems.push(...problems.map((problem) => `${what}: ${problem}`))
+    return free
+  }
+
   #nodes(): void {
     const { header, nodes } = this.#t
-    const end = header[H_NODE_CURSOR]!
-    const free = this.#freeList(header[H_NODE_FREE]!, (n) => nodes[at(n) + N_FORWARD]!, end, 'nodes')
+    const { end } = this.#t.nodeSlabs
+    const free = this.#freeOf(this.#t.nodeSlabs, 'nodes')
     for (let node = ROOT; node < end; node++) {
       if (nodes[at(node) + N_INFO] !== 0) this.live.add(node)
       this.#expect(
@@ -144,13 +143,8 @@ class Checker {
 
   #dentries(): void {
     const { dentries, header, nodes, slots } = this.#t
-    const end = header[H_DENTRY_CURSOR]!
-    const free = this.#freeList(
-      header[H_DENTRY_FREE]!,
-      (d) => dentries[d * DENTRY_WORDS + D_NEXT]!,
-      end,
-      'dentries',
-    )
+    const { end } = this.#t.dentrySlabs
+    const free = this.#freeOf(this.#t.dentrySlabs, 'dentries')
     const children = new Map<number, number>()
     let live = 0
     for (let dentry = 1; dentry < end; dentry++) {
@@ -167,7 +161,7 @@ class Checker {
         `dentry ${dentry} lies in no directory`,
       )
       children.set(parent, (children.get(parent) ?? 0) + 1)
-      this.knownUnits += units(dentries[d + D_LENGTH]! + 1)
+      this.knownUnits += this.#t.names.unitsOf(dentries[d + D_LENGTH]! + 1)
       this.#expect(this.#isInSlots(dentry), `dentry ${dentry} is not found by its hash`)
     }
     this.#expect(
@@ -272,14 +266,14 @@ class Checker {
     if (ref >= 0) return
     const { words } = this.#t.names
     this.#hold(words[-ref * 2]!)
-    this.knownUnits += units((words[-ref * 2 + 1]! + 3) * 4)
+    this.knownUnits += this.#t.names.unitsOf((words[-ref * 2 + 1]! + 3) * 4)
   }
 
   #stack(ref: number): number {
     const { words } = this.#t.names
     const w = -ref * 2
     const count = words[w]!
-    let total = units(4 + 8 * count)
+    let total = this.#t.names.unitsOf(4 + 8 * count)
     for (let i = 0; i < count; i++) total += this.#path(words[w + 2 + 2 * i]!)
     return total
   }
@@ -288,7 +282,7 @@ class Checker {
     if (ref === 0) return 0
     const { bytes } = this.#t.names
     const start = -ref * 8
-    return units(bytes.indexOf(0, start) - start + 1)
+    return this.#t.names.unitsOf(bytes.indexOf(0, start) - start + 1)
   }
 
   #links(): void {
@@ -319,14 +313,9 @@ class Checker {
   }
 
   #snapshots(): void {
-    const { blocks, header } = this.#t
-    const end = header[H_BLOCK_CURSOR]!
-    const free = this.#freeList(
-      header[H_BLOCK_FREE]!,
-      (b) => blocks[b * BLOCK_WORDS + B_NEXT]!,
-      end,
-      'blocks',
-    )
+    const { blocks } = this.#t
+    const { end } = this.#t.blockSlabs
+    const free = this.#freeOf(this.#t.blockSlabs, 'blocks')
     const used = new Set<number>()
     for (const [first, holders] of this.#holders) {
       const references = blocks[first * BLOCK_WORDS + B_REFERENCES]
@@ -348,26 +337,14 @@ class Checker {
     this.#expect(used.size + free.size === end - 1, `${end - 1 - used.size - free.size} blocks are lost`)
   }
 
-  /** Every unit of the arena is in a free list, or in use by something that was counted. */
+  /** Every unit of the arena is free, or in use by something that was counted. */
   #nameArena(): void {
-    const { header, names } = this.#t
-    const cursor = header[H_NAMES]!
-    let free = 0
-    for (let list = 1; list < NameArena.HEADER_WORDS; list++) {
-      const size = list <= 520 ? list - 1 : 2 ** (list - 512)
-      for (let unit = header[H_NAMES + list]!, hops = 0; unit !== 0 && hops < 1e7; hops++) {
-        free += size
-        unit = names.words[unit << 1]!
-      }
-    }
+    const { used, problems } = this.#t.names.slabs.inspect()
+    this.problems.push(...problems.map((problem) => `names: ${problem}`))
     for (let i = 0; i < (this.#found?.count ?? 0); i++) this.knownUnits += this.#path(this.#found!.paths[i]!)
-    this.usedUnits = cursor - 1 - free
+    // Unit 0 belongs to nobody.
+    this.usedUnits = used - 1
   }
-}
-
-function units(bytes: number): number {
-  const count = (bytes + 7) >>> 3
-  return count < 520 ? count : 2 ** Math.ceil(Math.log2(count))
 }
 
 export { NODE_WORDS }

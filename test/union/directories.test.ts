@@ -1,7 +1,7 @@
 // Reading directories: snapshots, cookies that hold and cookies that do not, and what keeps memory.
 
 import t from 'tap'
-import { BLOCK_BYTES, H_BLOCK_CURSOR } from '../../src/union/state.js'
+import { BLOCK_BYTES } from '../../src/union/state.js'
 import { type Tree, whiteout } from './disk.js'
 import { makeFolders, ok, Rig } from './rig.js'
 
@@ -52,7 +52,7 @@ t.test('any number as a cookie ends the listing or is one of its own', { skip },
   rig.readdirPart(b, other, 0)
   const handle = ok(rig.opendir(a))
   const all = rig.readdirPart(a, handle, 0).map(({ name }) => name)
-  const end = (rig.fs.union.t.header[H_BLOCK_CURSOR]! + 2) * (BLOCK_BYTES / 8)
+  const end = (rig.fs.union.t.blockSlabs.end + 2) * (BLOCK_BYTES / 8)
   let wrong = 0
   for (let cookie = 0; cookie < end; cookie++) {
     const names = rig.readdirPart(a, handle, cookie, 2000).map(({ name }) => name)

@@ -4,15 +4,7 @@ import { linkSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { D_NODE } from '../../src/union/dentry-table.js'
-import {
-  BLOCK_BYTES,
-  DENTRY_WORDS,
-  H_BLOCK_CURSOR,
-  H_DENTRY_CURSOR,
-  H_NAMES,
-  H_NODE_CURSOR,
-  NODE_WORDS,
-} from '../../src/union/state.js'
+import { BLOCK_BYTES, DENTRY_WORDS, NODE_WORDS } from '../../src/union/state.js'
 import { checkTables } from './consistency.js'
 import { type Tree, temporaryFolder } from './disk.js'
 import { type Folders, makeFolders, ok, Rig } from './rig.js'
@@ -33,16 +25,14 @@ t.test('after all is forgotten only the root is live, and memory is used again',
   walk()
   t.strictSame(rig.problemsAtRest(), [])
   const first = checkTables(rig.state)
-  const { header } = rig.fs.union.t
-  const cursors = [H_NODE_CURSOR, H_DENTRY_CURSOR, H_NAMES, H_BLOCK_CURSOR].map((at) => header[at]!)
+  const { nodeSlabs, dentrySlabs, names, blockSlabs } = rig.fs.union.t
+  const ends = () => [nodeSlabs, dentrySlabs, names.slabs, blockSlabs].map(({ end }) => end)
+  const before = ends()
   for (let i = 0; i < 3; i++) {
     walk()
     t.strictSame(rig.problemsAtRest(), [])
   }
-  t.strictSame(
-    [H_NODE_CURSOR, H_DENTRY_CURSOR, H_NAMES, H_BLOCK_CURSOR].map((at) => header[at]!),
-    cursors,
-  )
+  t.strictSame(ends(), before)
   t.equal(checkTables(rig.state).usedUnits, first.usedUnits)
   rig.end()
 })
@@ -131,17 +121,17 @@ t.test('a live file takes at most 200 bytes', { skip }, async (t) => {
       writeFileSync(join(folders.lowers[0]!, `d${i}`, `f${String(k).padStart(11, '0')}`), '')
   }
   const rig = new Rig(folders, { maxNodes: 1 << 18 })
-  const { dentries, header } = rig.fs.union.t
+  const { dentries, dentrySlabs, nodeSlabs, names, blockSlabs } = rig.fs.union.t
   const committed = () =>
-    header[H_NODE_CURSOR]! * NODE_WORDS * 4 +
-    header[H_DENTRY_CURSOR]! * DENTRY_WORDS * 4 +
+    nodeSlabs.end * NODE_WORDS * 4 +
+    dentrySlabs.end * DENTRY_WORDS * 4 +
     rig.fs.union.t.slots.length * 4 +
-    header[H_NAMES]! * 8 +
-    header[H_BLOCK_CURSOR]! * BLOCK_BYTES
+    names.slabs.end * 8 +
+    blockSlabs.end * BLOCK_BYTES
   const before = committed() - rig.fs.union.t.slots.length * 4
   for (let i = 0; i < files / 1000; i++) rig.readdirplus(`d${i}`)
-  t.equal(header[H_NODE_CURSOR], files + files / 1000 + 2)
-  t.not(dentries[(header[H_DENTRY_CURSOR]! - 1) * DENTRY_WORDS + D_NODE], 0)
+  t.equal(nodeSlabs.end, files + files / 1000 + 2)
+  t.not(dentries[(dentrySlabs.end - 1) * DENTRY_WORDS + D_NODE], 0)
   const each = (committed() - before) / files
   t.ok(each <= 200, `${each} bytes each`)
   t.comment(`${each.toFixed(1)} bytes each`)
