@@ -58,7 +58,7 @@ int64_t fallocateFd(int32_t fd, int32_t mode, int64_t offset, int64_t length);
 int64_t copyFileRange(int32_t fdIn, int64_t offsetIn, int32_t fdOut, int64_t offsetOut, int64_t length, At out);
 
 // copy.cc, tree.cc
-int64_t copyData(int32_t from, int32_t to, int64_t length, int32_t isVolatile, int32_t job);
+int64_t copyData(int32_t from, int32_t to, int64_t length, int32_t durability, int32_t job);
 int64_t removeTree(int32_t fd);
 int64_t removeTreeLater(int32_t fd, Path path);
 

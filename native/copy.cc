@@ -11,6 +11,7 @@
 
 namespace {
 
+const int DURABILITY_NONE = 1, DURABILITY_ORDERED = 2;
 const size_t BUFFER_BYTES = 256 * 1024;
 /** Below this two calls do it: asking for holes, clones and ranges would cost more than the copy. */
 const size_t SMALL_BYTES = 64 * 1024;
@@ -93,7 +94,18 @@ int64_t copySmall(int from, int to, int64_t size) {
   return count == size ? 0 : count < 0 ? count : 1;
 }
 
-int64_t copyNow(int from, int to, int64_t length, bool isVolatile) {
+/** See DURABILITY_* of sys/native.ts. */
+int64_t makeDurable(int fd, int durability) {
+  if (durability == DURABILITY_NONE) return 0;
+  if (durability == DURABILITY_ORDERED) {
+    const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    int64_t result = retry([&] { return sync_file_range(fd, 0, 0, all); });
+    if (result != -ENOSYS && result != -EPERM) return result;
+  }
+  return retry([&] { return fdatasync(fd); });
+}
+
+int64_t copyNow(int from, int to, int64_t length, int durability) {
   struct stat source, target;
   if (fstat(from, &source) != 0 || fstat(to, &target) != 0) return -errno;
   int64_t size = length >= 0 ? length : source.st_size;
@@ -102,7 +114,7 @@ int64_t copyNow(int from, int to, int64_t length, bool isVolatile) {
   bool isPlain = size == source.st_size && target.st_size == 0;
   if (isPlain && size < static_cast<int64_t>(SMALL_BYTES)) result = copySmall(from, to, size);
   if (result < 0) return result;
-  if (result == 0) return isVolatile ? 0 : retry([&] { return fdatasync(to); });
+  if (result == 0) return makeDurable(to, durability);
   result = 0;
   if (target.st_size != 0) result = retry([&] { return ftruncate64(to, 0); });
   if (result < 0) return result;
@@ -110,22 +122,21 @@ int64_t copyNow(int from, int to, int64_t length, bool isVolatile) {
   // Before the data: the room behind the last extent is then a hole as well.
   if (!isCloned || size != source.st_size) result = retry([&] { return ftruncate64(to, size); });
   if (result == 0 && !isCloned && wanted > 0) result = Copy{from, to, true, nullptr}.data(wanted);
-  if (result == 0 && !isVolatile) result = retry([&] { return fdatasync(to); });
-  return result;
+  return result == 0 ? makeDurable(to, durability) : result;
 }
 
 } // namespace
 
-int64_t copyData(int32_t from, int32_t to, int64_t length, int32_t isVolatile, int32_t job) {
-  if (job <= 0) return copyNow(from, to, length, isVolatile != 0);
+int64_t copyData(int32_t from, int32_t to, int64_t length, int32_t durability, int32_t job) {
+  if (job <= 0) return copyNow(from, to, length, durability);
   if (!tls.worker) return -EINVAL;
   OwnedFd source = OwnedFd::duplicate(from);
   if (!source.isOpen()) return -errno;
   OwnedFd target = OwnedFd::duplicate(to);
   if (!target.isOpen()) return -errno;
-  slowPool().submit([source = std::move(source), target = std::move(target), length, isVolatile, job,
+  slowPool().submit([source = std::move(source), target = std::move(target), length, durability, job,
                      worker = *tls.worker] {
-    int64_t result = copyNow(source.get(), target.get(), length, isVolatile != 0);
+    int64_t result = copyNow(source.get(), target.get(), length, durability);
     worker->push(Completion{nullptr, job, result});
   });
   return PARKED;

@@ -1,16 +1,18 @@
 // What the union is told: mount options and opened layers as its configuration, with what only a look at
 // this process and these directories can tell (may we write trusted.* names, make whiteouts, …).
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs'
+import { basename } from 'node:path'
 import type { OpenIndex } from '../index/files.js'
-import { native } from '../sys/native.js'
+import { DURABILITY_NONE, DURABILITY_ORDERED, DURABILITY_SYNCED, native } from '../sys/native.js'
 import type { UnionConfig } from '../union/state.js'
 import { createArena, SCRATCH_NAME, SCRATCH_VALUE } from '../vfs/arena.js'
-import type { Layers } from './layers.js'
+import { fdPath, type Layers } from './layers.js'
 import type { IdRange, MountOptions } from './options.js'
 
 const S_IFCHR = 0o020000
 const CAP_SYS_ADMIN = 21n
+const EXT4_SUPER_MAGIC = 0xef53
 /** Lower files from here on are opened for passthrough; smaller ones are cheaper in the page cache. */
 const PASSTHROUGH_MIN_BYTES = 128 * 1024
 /** Marks on a layer's root that say: owner and mode of everything are in this attribute. */
@@ -64,6 +66,26 @@ function ranges(map: readonly IdRange[]): UnionConfig['uidMap'] {
 }
 
 /**
+ * Says how a copy must reach the disk before it is renamed into place. On ext4 with a journal its data
+ * is waited for, not the journal (which is what takes long): a commit flushes the disk's cache before it
+ * counts, and the extents of a file are converted before its write is over (fs/ext4/page-io.c:
+ * ext4_end_io_end()), so whoever finds the new name finds the data. Anywhere else it is synced.
+ */
+function durabilityOf(layers: Layers): number {
+  if (!layers.isWritable) return DURABILITY_SYNCED
+  try {
+    const path = fdPath(layers.scratchFd)
+    if (statfsSync(path).type !== EXT4_SUPER_MAGIC) return DURABILITY_SYNCED
+    const { dev } = statSync(path)
+    const [major, minor] = [(dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00)]
+    const device = basename(readlinkSync(`/sys/dev/block/${major}:${minor}`))
+    return existsSync(`/proc/fs/jbd2/${device}-8`) ? DURABILITY_ORDERED : DURABILITY_SYNCED
+  } catch {
+    return DURABILITY_SYNCED
+  }
+}
+
+/**
  * Returns the union's configuration. `device` is the mounted FUSE device, `files` how many the process may
  * have open, and how many mounts share them.
  */
@@ -81,6 +103,7 @@ export function unionConfig(
   // An index has been asked already.
   const asked = index === undefined ? layers.layers : layers.layers.slice(0, layers.isWritable ? 1 : 0)
   const isMarked = asked.some(({ fd }) => OVERRIDE_STAT.some((name) => probe.hasXattr(fd, name)))
+  const isVolatile = options.volatile || !options.fsync
   return {
     layers: layers.layers.map(({ fd, path }) => ({ fd, path, hasDotWhiteouts: true })),
     isWritable: layers.isWritable,
@@ -88,7 +111,8 @@ export function unionConfig(
     device,
     dataMode: options.data,
     passthroughMin: PASSTHROUGH_MIN_BYTES,
-    isVolatile: options.volatile || !options.fsync,
+    isVolatile,
+    durability: isVolatile ? DURABILITY_NONE : durabilityOf(layers),
     hasRedirects: options.redirectDir,
     hasXino: options.xino !== 'off',
     xattrPrefix: canUseTrusted() ? 'trusted.overlay.' : 'user.overlay.',

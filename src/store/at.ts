@@ -5,7 +5,7 @@
 
 import { EINVAL, ENODATA, ENOENT, EOPNOTSUPP, EPERM, errnoName, errnoReason } from '../base/errno.js'
 import { imageXattrName, OPAQUE_XATTRS } from '../format/whiteout.js'
-import { native } from '../sys/native.js'
+import { DURABILITY_NONE, native } from '../sys/native.js'
 import { threadArena } from '../sys/thread-arena.js'
 import {
   SCRATCH_DIRENTS,
@@ -285,7 +285,7 @@ export function tryWhiteout(fd: number, name: string): number {
 
 /** Copies a file's data, holes kept. */
 export function copyData(from: number, to: number, name: string): void {
-  check(native.copyData(from, to, -1, 1, 0), 'copy', name)
+  check(native.copyData(from, to, -1, DURABILITY_NONE, 0), 'copy', name)
 }
 
 /** Returns the names in a directory in byte order, without `.` and `..`. `fd` must be open for reading. */

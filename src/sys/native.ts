@@ -14,6 +14,16 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** copyData(): the copy is on the disk when it ends. */
+export const DURABILITY_SYNCED = 0
+/** copyData(): the copy may be lost. */
+export const DURABILITY_NONE = 1
+/**
+ * copyData(): the data is written, and what the journal gets later is durable no sooner than that data;
+ * so a rename that survives a power loss leads to the whole file. For file systems with an ordered journal.
+ */
+export const DURABILITY_ORDERED = 2
+
 export interface Native {
   /** ABI number of the addon; compared with NATIVE_ABI at load. */
   readonly abi: number
@@ -178,10 +188,10 @@ export interface Native {
   /**
    * Copies the data of `from` to `to` (both stay open): FICLONE, else copy_file_range, else
    * read/write, keeping holes; only the first `length` bytes when length >= 0, and the size is
-   * set to that; then fdatasync unless `isVolatile`. `job` > 0: runs in the pool and its end comes
+   * set to that; then made as durable as DURABILITY_* says. `job` > 0: runs in the pool and its end comes
    * as a completion (job, result) on this worker, returns PARKED; `job` 0: works at once.
    */
-  copyData(from: number, to: number, length: number, isVolatile: number, job: number): number
+  copyData(from: number, to: number, length: number, durability: number, job: number): number
   /** Removes everything below directory `fd` (not fd itself), never crossing mounts. Inline. */
   removeTree(fd: number): number
   /** removeTree of `name` below `fd` and then `name` itself, in the pool, no completion. Closes nothing. */

@@ -10,7 +10,6 @@ import {
   EINVAL,
   EIO,
   ENODATA,
-  ENOENT,
   ENOMEM,
   ENOTEMPTY,
   EOPNOTSUPP,
@@ -428,7 +427,7 @@ function copyRegular(u: Union, node: number, fd: number, ref: number, temp: numb
     return endCopy(u, node, parked)
   }
   const job = numberOf(u, temp)
-  const r = sys.copyData(from, to, bytes, u.config.isVolatile ? 1 : 0, parked === PARKED ? job : 0)
+  const r = sys.copyData(from, to, bytes, u.config.durability, parked === PARKED ? job : 0)
   if (r !== PARKED) {
     // No pool, or no request (tests without a mount): done here and now.
     const ended = completeCopy(u, node, from, to, job, r)

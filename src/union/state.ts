@@ -61,6 +61,8 @@ export type UnionConfig = {
   /** Lower files of at least this many bytes are read by passthrough. */
   passthroughMin: number
   isVolatile: boolean
+  /** Of copies to the upper: DURABILITY_* of sys/native.ts. */
+  durability: number
   hasRedirects: boolean
   /** Inode numbers of further devices carry the device, so that they differ from those of the first. */
   hasXino: boolean

@@ -3,7 +3,7 @@
 
 import { closeSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Native, native } from '../../src/sys/native.js'
+import { DURABILITY_NONE, type Native, native } from '../../src/sys/native.js'
 import type { UnionConfig, UnionState } from '../../src/union/state.js'
 import { createUnionState, UnionFileSystem } from '../../src/union/union-fs.js'
 import {
@@ -97,6 +97,7 @@ export class Rig {
       dataMode: 'cache',
       passthroughMin: 1,
       isVolatile: true,
+      durability: DURABILITY_NONE,
       hasRedirects: true,
       hasXino: true,
       xattrPrefix: 'trusted.overlay.',
