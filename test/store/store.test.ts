@@ -1,7 +1,16 @@
 // The store through its commands: images in every form in and out, names, what goes and what stays, wrong
 // input, and death in the middle.
 
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
@@ -346,7 +355,11 @@ t.test('two loads of one image at a time unpack it once', { skip }, async (t) =>
 t.test('fsck finds every kind of damage, and repairs layers', { skip }, async (t) => {
   const sandbox = new Sandbox()
   await ok(sandbox, 'load', '-q', makeLayout(sandbox))
-  const layer = join(sandbox.root, 'layers', kept(sandbox).layers[0]!, 'fs')
+  const trees = kept(sandbox).layers.map((hex) => join(sandbox.root, 'layers', hex, 'fs'))
+  // Whiteouts have the time of their making.
+  const layer = trees.find(
+    (path) => !Object.values(snapshot(path)).some((line) => line.startsWith('20000 ')),
+  )!
   const good = snapshot(layer)
   const damages: readonly (readonly [title: string, change: () => void])[] = [
     ['another file', () => writeFileSync(join(layer, 'etc/extra'), '')],
@@ -366,6 +379,44 @@ t.test('fsck finds every kind of damage, and repairs layers', { skip }, async (t
   writeFileSync(blob, 'damaged')
   t.match(await sandbox.mica(['fsck', '-q']), { status: 1, out: /damaged/ })
 })
+
+t.test('layers and stacks have indexes, which fsck proves and makes anew', { skip }, async (t) => {
+  const sandbox = new Sandbox()
+  await ok(sandbox, 'load', '-q', makeLayout(sandbox))
+  const indexes = join(sandbox.root, 'indexes')
+  const beside = (): string[] =>
+    kept(sandbox)
+      .layers.map((hex) => join(sandbox.root, 'layers', hex, 'index'))
+      .filter((path) => existsSync(path))
+  t.equal(beside().length, kept(sandbox).layers.length)
+  t.match(readdirSync(indexes), [/\.stack$/, /\.stack$/], 'of the image of one layer and that of two')
+  t.match((await ok(sandbox, 'fsck', '-q')).out, 'all is well')
+  const [layer] = beside() as [string]
+  const stack = join(indexes, readdirSync(indexes)[0]!)
+  const damages: readonly (readonly [title: string, words: RegExp, change: () => void])[] = [
+    ['a lost index', /index sha256:[0-9a-f]+: it is missing/, () => rmSync(layer)],
+    ['a damaged one', /index sha256:[0-9a-f]+: block \d+ is damaged/, () => harm(layer)],
+    ['one cut short', /index sha256:[0-9a-f]+: it has \d+ bytes/, () => truncateSync(layer, 8192)],
+    ['a damaged stack', /index \/.*stack: block \d+ is damaged/, () => harm(stack)],
+  ]
+  for (const [title, words, change] of damages) {
+    change()
+    const found = await sandbox.mica(['fsck', '-q'])
+    t.match(found, { status: 1, out: words }, title)
+    t.match((await ok(sandbox, 'fsck', '-q', '--repair')).out, /index .*\(repaired\)/, title)
+    t.match((await ok(sandbox, 'fsck', '-q')).out, 'all is well', title)
+  }
+  for (const id of (await ok(sandbox, 'images', '-q')).out.trim().split('\n'))
+    await ok(sandbox, 'rmi', '-f', id)
+  t.strictSame([kept(sandbox).layers, readdirSync(indexes)], [[], []], 'they go with their layers')
+})
+
+/** Changes a bit of the last block. */
+function harm(path: string): void {
+  const bytes = readFileSync(path)
+  bytes[bytes.length - 4090]! ^= 1
+  writeFileSync(path, bytes)
+}
 
 t.test('an import and its directory give the tree that came in', { skip }, async (t) => {
   const sandbox = new Sandbox()
