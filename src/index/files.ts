@@ -14,6 +14,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { threadId } from 'node:worker_threads'
+import { ENOENT, errnoReason } from '../base/errno.js'
 import { native } from '../sys/native.js'
 import {
   BLOCK,
@@ -68,13 +70,12 @@ export function viewStack(fd: number, onDamage: (damage: string) => void): Index
 
 /** Returns undefined when there is no such file. Throws an Error with the reason when it is not right. */
 function openIndex(path: string, kind: number, stamps: Stamp): OpenIndex | undefined {
-  let fd: number
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
+  // Not by Node, which on a thread closes what it opened once more at the thread's end: by then the number
+  // may be another mount's file.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const fd = native.openPath(Buffer.from(path), flags, 0)
+  if (fd === -ENOENT) return undefined
+  if (fd < 0) throw new Error(errnoReason(fd))
   try {
     const { uid, mode } = fstatSync(fd)
     if (uid !== 0 && uid !== process.geteuid?.()) throw new Error('it belongs to another user')
@@ -89,13 +90,14 @@ function openIndex(path: string, kind: number, stamps: Stamp): OpenIndex | undef
     if (root < 0 || view.ownEntry(1) < 0 || view.list(root) < 0) throw new Error(view.damage)
     return { fd, path, view }
   } catch (error) {
-    closeSync(fd)
+    native.close(fd)
     throw error
   }
 }
 
 function writeFile(path: string, bytes: Uint8Array): void {
-  const draft = `${path}.${process.pid}.tmp`
+  // Threads of a server may make the same one.
+  const draft = `${path}.${process.pid}-${threadId}.tmp`
   try {
     writeFileSync(draft, bytes, { mode: 0o600 })
     renameSync(draft, path)
@@ -120,7 +122,7 @@ export async function checkLayerIndex(root: number, path: string): Promise<strin
     const stamp = stampOfFd(root)
     const opened = openIndex(path, KIND_LAYER, stamp)
     if (opened === undefined) return 'it is missing'
-    closeSync(opened.fd)
+    native.close(opened.fd)
     if (!opened.view.proveAll()) return opened.view.damage
     return differenceOf(
       new IndexView(scanLayer(root).toFile(KIND_LAYER, stamp).buffer as ArrayBuffer, KIND_LAYER),
@@ -203,7 +205,7 @@ function layerView(dir: string, { fd, path, stamp }: IndexedLayer, log: (line: s
     try {
       const known = openIndex(place, KIND_LAYER, stamp)
       if (known === undefined) continue
-      closeSync(known.fd)
+      native.close(known.fd)
       if (known.view.proveAll()) return known.view
       throw new Error(known.view.damage)
     } catch (error) {
