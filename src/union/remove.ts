@@ -125,7 +125,8 @@ export function removeDirectory(u: Union, parent: number, name: number, length: 
   return r
 }
 
-function topOf(u: Union, node: number): number {
+/** Returns the topmost layer of a directory. */
+export function topOf(u: Union, node: number): number {
   const layer = u.t.nodes[at(node) + N_LAYER]!
   if ((u.t.nodes[at(node) + N_INFO]! & F_STACK) === 0) return layer
   u.t.lock()

@@ -17,6 +17,7 @@ import { at, F_STACK, F_UPPER, N_INFO, N_LAYER, T_DIR, TYPE_MASK } from './inode
 import { isDotWhiteout, layerPath } from './lookup.js'
 import { directoryChanged, isEmpty } from './readdir.js'
 import { lowerPlace, PATH_BYTES } from './redirect.js'
+import { topOf } from './remove.js'
 import { NEW_NAME, OLD_NAME } from './scratch.js'
 import { H_MOVES } from './state.js'
 import { type Union, YES_AT } from './union.js'
@@ -73,6 +74,11 @@ export function renameNode(
   if (fromFd < 0 && fromFd !== NO_FD) return fromFd
   const toFd = upperFdOf(u, to.node)
   if (toFd < 0 && toFd !== NO_FD) return toFd
+  if (to.node !== 0 && isDir(u, to.node) && toFd === NO_FD) {
+    // An empty lower directory: who has it open keeps it.
+    victim = dirFd(u, to.node, topOf(u, to.node))
+    if (victim < 0) return victim
+  }
   if (to.node !== 0 && !isDir(u, to.node)) {
     // Opened now: pinVictim() must not wait for it.
     r = dirFd(u, newParent, isUpper(u, to.node) ? 0 : layerOf(u, to.node))
@@ -126,6 +132,9 @@ const NO_FD = -4096
 function upperFdOf(u: Union, node: number): number {
   return node !== 0 && isDir(u, node) && isUpper(u, node) ? dirFd(u, node, 0) : NO_FD
 }
+
+/** fd of the lower directory that is about to be overwritten. */
+let victim = -1
 
 /** fd that keeps the overwritten object reachable; set by move(). */
 let pin = -1
@@ -254,11 +263,9 @@ function move(u: Union, fromFd: number, toFd: number): number {
 
 /** Keeps the object that is about to be overwritten reachable for who has it open. */
 function pinVictim(u: Union, toFd: number): number {
-  if (toFd >= 0) pin = u.sys.openAt(toFd, 0, O_PATH | O_DIRECTORY)
+  if (isDir(u, to.node)) pin = u.sys.openAt(toFd >= 0 ? toFd : victim, 0, O_PATH | O_DIRECTORY)
   else {
-    const layer = isDir(u, to.node) ? -1 : layerOf(u, to.node)
-    if (layer < 0) return 0
-    const dir = dirFd(u, to.parent, layer)
+    const dir = dirFd(u, to.parent, layerOf(u, to.node))
     if (dir < 0) return dir
     pin = u.sys.openAt(dir, to.name, O_PATH)
   }

@@ -142,6 +142,20 @@ const listing: Case[] = [
     },
   },
   {
+    title: 'an empty lower directory that a rename overwrites stays with who has it open',
+    lines: [51],
+    lowers: [{ b: dir(), d: dir({ e: dir({}, { mode: 0o711 }) }) }],
+    run(s) {
+      const fd = s.root.open(s.at('d/e'), O_RDONLY)
+      const { ino } = s.root.fstat(fd)
+      s.root.rename(s.at('b'), s.at('d/e'))
+      assert.equal(s.root.fstat(fd).ino, ino)
+      assert.equal(s.root.fstat(fd).mode & 0o777, 0o711)
+      assert.notEqual(s.root.stat(s.at('d/e')).ino, ino)
+      assert.equal(s.root.errno('getdents_fd', fd), 'ENOENT')
+    },
+  },
+  {
     title: 'a removed directory that is still open lists nothing',
     lines: [90],
     lowers: [{ d: dir({ f: '' }) }],
