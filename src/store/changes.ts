@@ -26,6 +26,7 @@ import {
   tryOpen,
 } from './at.js'
 import { compareFiles } from './file-compare.js'
+import { LinkGroups } from './link-groups.js'
 import { findInLowers } from './lowers.js'
 import { joinName } from './unpack-path.js'
 
@@ -72,9 +73,12 @@ export function* changesOf(roots: ChangeRoots): Generator<Change> {
     isOnlyAround: isChanged !== true,
   }
   yield* pending.enter(change)
-  yield* walk(roots, roots.upper, [], pending)
+  const links = new LinkGroups(roots.upper, roots.lowers)
+  yield* walk({ ...roots, links }, roots.upper, [], pending)
   pending.leave()
 }
+
+type Walked = ChangeRoots & { readonly links: LinkGroups }
 
 /** Directories that are told of only when they or something in them changed. */
 class Pending {
@@ -101,12 +105,7 @@ class Pending {
   }
 }
 
-function* walk(
-  roots: ChangeRoots,
-  dirFd: number,
-  parts: readonly string[],
-  pending: Pending,
-): Generator<Change> {
+function* walk(roots: Walked, dirFd: number, parts: readonly string[], pending: Pending): Generator<Change> {
   const fd = check(tryOpen(dirFd, '', O_DIRECTORY), 'open', parts.join('/'))
   try {
     const names = readNames(fd)
@@ -124,7 +123,7 @@ function* walk(
 }
 
 function* deleted(
-  roots: ChangeRoots,
+  roots: Walked,
   parts: readonly string[],
   marker: string,
   siblings: ReadonlySet<string>,
@@ -141,7 +140,7 @@ function* deleted(
 }
 
 function* object(
-  roots: ChangeRoots,
+  roots: Walked,
   fd: number,
   parts: readonly string[],
   name: string,
@@ -159,7 +158,7 @@ function* object(
   }
   const own = { dirFd: fd, name, stat }
   const isSame = findInLowers(roots.lowers, [...parts, name], (lower) => !differs(own, lower))
-  if (isSame === true) return
+  if (isSame === true && (stat.nlink === 1 || roots.links.isAsBelow(stat))) return
   yield* pending.tell({
     kind: isSame === undefined ? 'A' : 'C',
     path,
@@ -171,7 +170,7 @@ function* object(
 }
 
 function* directory(
-  roots: ChangeRoots,
+  roots: Walked,
   fd: number,
   parts: readonly string[],
   name: string,

@@ -26,6 +26,7 @@ import {
 } from './at.js'
 import { type ChangeRoots, changesOf } from './changes.js'
 import { type Digest, Hasher } from './digest.js'
+import { findInLowers } from './lowers.js'
 import type { TarEntry, TarType } from './tar-entry.js'
 import { encodeHeader, plainEntry, TAR_END, tarPadding } from './tar-writer.js'
 import { joinName, parentOf } from './unpack-path.js'
@@ -57,9 +58,19 @@ type Member = {
 class Members {
   readonly #links = new Map<string, string>()
   readonly #clamp: number
+  readonly #merged: number
 
-  constructor({ clampTime = Number.POSITIVE_INFINITY }: PackOptions) {
+  /** `merged` is the root of a mount that shows what is packed (-1: none): it knows links over all layers. */
+  constructor({ clampTime = Number.POSITIVE_INFINITY }: PackOptions, merged = -1) {
     this.#clamp = clampTime
+    this.#merged = merged
+  }
+
+  #identity(path: string, stat: Stat): string {
+    const seen =
+      this.#merged < 0 ? undefined : findInLowers([this.#merged], path.split('/'), (found) => found.stat)
+    const { dev, ino } = seen ?? stat
+    return `${dev}:${ino}`
   }
 
   member(dirFd: number, name: string, path: string, stat: Stat): Member | undefined {
@@ -76,7 +87,7 @@ class Members {
       mtimeNs: isLate ? 0 : stat.mtimeNs,
     }
     if (type !== 'directory' && stat.nlink > 1) {
-      const key = `${stat.dev}:${stat.ino}`
+      const key = this.#identity(path, stat)
       const first = this.#links.get(key)
       if (first !== undefined) return { entry: { ...entry, type: 'hardlink', linkName: first }, dirFd, name }
       this.#links.set(key, path)
@@ -117,7 +128,7 @@ function whiteout(path: string, name: string): TarEntry {
 
 /** Gives out the members that tell of an upper's changes; each is valid until the next is asked for. */
 function* changedMembers(roots: ChangeRoots, options: PackOptions): Generator<Member> {
-  const members = new Members(options)
+  const members = new Members(options, roots.merged)
   const bare = (entry: TarEntry): Member => ({ entry, dirFd: -1, name: '' })
   for (const change of changesOf(roots)) {
     if (change.kind === 'D') {

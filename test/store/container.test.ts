@@ -316,6 +316,29 @@ t.test('a running container stands still while it is committed', { skip }, async
   await ok('rmi', 'paused:1')
 })
 
+t.test('names of one file stay that when one of them is new', { skip }, async (t) => {
+  await script('l', 'ln /etc/passwd /third; mv /etc/group2 /moved; mv /usr /usr2; ln /usr2/link /etc/link')
+  const treeOf = async (name: string): Promise<ReturnType<typeof snapshot>> => {
+    const seen = snapshot((await ok('mount', name)).out.trim())
+    await ok('umount', name)
+    return seen
+  }
+  const before = await treeOf('l')
+  await ok('commit', 'l', 'linked:1')
+  await ok('create', 'linked:1', 'l2')
+  const after = await treeOf('l2')
+  t.same(after, before)
+  for (const [at, first] of Object.entries({
+    '/third': '/etc/passwd',
+    '/etc/passwd2': '/etc/passwd',
+    '/moved': '/etc/group',
+    '/usr2/link': '/etc/link',
+  }))
+    t.match(after[at], new RegExp(`links to ${first}$`))
+  await ok('rm', 'l', 'l2')
+  await ok('rmi', 'linked:1')
+})
+
 t.test('an image without layers is a place to begin', { skip }, async (t) => {
   const layout = sandbox.path('scratch')
   sandbox.run('umoci', ['init', '--layout', layout])
