@@ -16,6 +16,10 @@ export async function runMount(args: readonly string[]): Promise<void> {
     const container = containerArguments(args)
     if (container !== undefined) return mountByName(container.name, container.root)
   }
+  if (args.some((arg) => arg.startsWith('oci:'))) {
+    const { imageArguments, mountImage } = await import('./mount-image.js')
+    return mountImage(imageArguments(args)!)
+  }
   const request = parseMountArguments(args)
   if (request.instead !== undefined) {
     const text = { help: helpText, man: () => manPage(VERSION), version: () => `${VERSION}\n` }[
@@ -41,6 +45,8 @@ export async function runMount(args: readonly string[]): Promise<void> {
 export function mountCommand(): Command {
   return new Command('mount')
     .description('merge layers at a mount point')
-    .usage('--lower DIR… [--upper DIR --work DIR] [OPTIONS] MOUNTPOINT, or: mica mount CONTAINER')
+    .usage(
+      '--lower DIR… [--upper DIR --work DIR] [OPTIONS] MOUNTPOINT, or: mica mount oci:DIR:TAG MOUNTPOINT, or: mica mount CONTAINER',
+    )
     .action(() => runMount(['--help']))
 }

@@ -5,11 +5,20 @@
 // Places are compared by (device, inode) while walking up, never by their names: a layer may be given as
 // `l/XX../../diff1` where `l/XX..` is a symbolic link.
 
-import { accessSync, type BigIntStats, constants, readdirSync, readFileSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import {
+  accessSync,
+  type BigIntStats,
+  constants,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs'
+import { dirname, join, relative } from 'node:path'
 import { native } from '../sys/native.js'
 import { type Claim, claimWorkdir } from './claim.js'
 import { MountError, reasonOf, systemError } from './errors.js'
+import { readMounts } from './mount-info.js'
 import type { MountOptions } from './options.js'
 import { decodePath, encodePath, showPath } from './path-bytes.js'
 import { isLive, readRecords } from './runtime-dir.js'
@@ -182,6 +191,32 @@ function checkOutside(mountpoint: string, layers: readonly Place[]): void {
   }
 }
 
+/**
+ * With ids mapped by us a lower is wanted as it is on disk. An engine may give it through a mount that maps ids
+ * as well (podman's --userns=auto as root does both): the same directory by another mount then takes its place.
+ */
+function unmapped(place: Place): void {
+  const mounts = readMounts()
+  const id = Number(mountIdOf(place.fd))
+  const given = mounts.find((mount) => mount.id === id)
+  if (given === undefined || !given.options.split(',').includes('idmapped')) return
+  const below = relative(given.mountpoint, decodePath(readlinkSync(fdPath(place.fd), 'buffer')))
+  const path = join(given.root, below)
+  for (const { device, root, mountpoint, options } of mounts) {
+    if (device !== given.device || options.split(',').includes('idmapped')) continue
+    if (root !== '/' && path !== root && !path.startsWith(`${root}/`)) continue
+    const fd = native.openPath(encodePath(join(mountpoint, relative(root, path))), O_PATH | O_DIRECTORY, 0)
+    if (fd < 0) continue
+    const stat = statSync(fdPath(fd), { bigint: true })
+    if (key(stat) === key(place.stat)) {
+      native.close(place.fd)
+      place.fd = fd
+      return
+    }
+    native.close(fd)
+  }
+}
+
 /** Reaches a lower through a read-only mount of our own from here on, where we may make one. */
 function protect(lower: Place): void {
   const fd = native.cloneReadOnly(lower.fd)
@@ -220,6 +255,8 @@ export function openLayers(options: MountOptions, mountpoint: string): Layers {
       claim = claimWorkdir(fdPath(work!.fd), showPath(options.upper!), mountpoint)
       scratchFd = open('workdir', `${fdPath(work!.fd)}/work`).fd
     }
+    if (options.uidMapping.length > 0 || options.gidMapping.length > 0)
+      for (const lower of lowers) unmapped(lower)
     for (const lower of lowers) protect(lower)
     return {
       layers: layers.map(({ fd, path, stat }) => ({ fd, path, stat })),

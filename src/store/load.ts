@@ -13,7 +13,7 @@ import { knownLayer } from './image-table.js'
 import type { Platform } from './platform.js'
 import type { SourceImage } from './source.js'
 import { readDockerArchive } from './source-docker.js'
-import { readOciLayout } from './source-oci.js'
+import { readOciImage, readOciLayout } from './source-oci.js'
 import type { Operation } from './store.js'
 
 /** Where an image comes from: a path, or bytes that can't be sought in. */
@@ -27,6 +27,17 @@ export async function load(
 ): Promise<AddedImage[]> {
   const { files, name } = await openFiles(operation, input)
   return addFromSource(operation, await readSources(operation, files, name, platform))
+}
+
+/** Brings the image of a tag of an OCI layout into the store; without a tag its only image. */
+export async function loadFromLayout(
+  operation: Operation,
+  path: string,
+  tag: string | undefined,
+): Promise<AddedImage[]> {
+  if (!existsSync(join(path, 'oci-layout'))) throw new StoreError('NOT_FOUND', 'there is no OCI layout')
+  const image = readOciImage(new DirectoryFiles(path), repositoryFrom(path), tag)
+  return addFromSource(operation, [image])
 }
 
 async function readSources(

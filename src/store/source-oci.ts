@@ -99,8 +99,7 @@ function readImage(
   }
 }
 
-/** Returns the images of a layout. `repository` names those that have only a tag there. */
-export function readOciLayout(files: Files, repository: string, wanted: Platform | undefined): SourceImage[] {
+function readIndex(files: Files): readonly Descriptor[] {
   const marker = parseJsonObject(files.read('oci-layout'), 'oci-layout')
   if (marker.imageLayoutVersion !== '1.0.0') {
     throw new StoreError(
@@ -114,5 +113,23 @@ export function readOciLayout(files: Files, repository: string, wanted: Platform
     'index.json',
   )
   if (manifests.length === 0) throw new StoreError('NOT_FOUND', 'there is no image in it')
-  return manifests.map((each) => readImage(files, each, repository, wanted))
+  return manifests
+}
+
+/** Returns the images of a layout. `repository` names those that have only a tag there. */
+export function readOciLayout(files: Files, repository: string, wanted: Platform | undefined): SourceImage[] {
+  return readIndex(files).map((each) => readImage(files, each, repository, wanted))
+}
+
+/** Returns the image of a tag; without one the layout's only image. */
+export function readOciImage(files: Files, repository: string, tag: string | undefined): SourceImage {
+  const all = readIndex(files)
+  const tags = all.map(({ annotations }) => annotations?.[REF_NAME])
+  const found = tag === undefined ? (all.length === 1 ? 0 : -1) : tags.indexOf(tag)
+  const known = tags.filter((each) => each !== undefined).join(', ')
+  if (found >= 0) return readImage(files, all[found]!, repository, undefined)
+  throw new StoreError(
+    'NOT_FOUND',
+    tag === undefined ? `it has several images; name one of ${known}` : `no image ${tag} in it, but ${known}`,
+  )
 }

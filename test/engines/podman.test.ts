@@ -146,21 +146,13 @@ for (const isRootless of [false, true]) {
       const { status, out } = engine.tryPodman(['run', '--rm', '--read-only', 'two', 'sh', '-c', script])
       return [status, out]
     })
-    // As root it takes lowers that are mapped mounts; see docs.
-    if (isRootless)
-      same('user namespaces', (engine) => {
-        const mode = isRootless ? 'keep-id' : 'auto'
-        const script = 'id -u; ls -lnd /etc /etc/two /root; echo x > /tmp/mine; ls -ln /tmp/mine | cut -c1-30'
-        return engine.podman(
-          'run',
-          '--rm',
-          `--userns=${mode}`,
-          'two',
-          'sh',
-          '-c',
-          `${script} | sed 's/[A-Z][a-z][a-z] .*://'`,
-        )
-      })
+    same('user namespaces', (engine) => {
+      const mode = isRootless ? 'keep-id' : 'auto'
+      const script = 'id -u; ls -lnd /etc /etc/two /root; echo x > /tmp/mine; ls -ln /tmp/mine'
+      const out = engine.podman('run', '--rm', `--userns=${mode}`, 'two', 'sh', '-c', script)
+      // Link counts of directories and times are no two drivers' same.
+      return out.replace(/^([d-]\S{9}) +\d+/gm, '$1').replace(/[A-Z][a-z]{2} +\d+ \d+:\d+/g, '')
+    })
 
     t.same(mountedBy(mica), [], 'nothing is left mounted')
   })
