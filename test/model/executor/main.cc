@@ -184,7 +184,7 @@ struct Run {
     struct stat s;
     if (verb == "fwrite") {
       if (fstat(oracle.slots[atoi(target.c_str())], &s)) return false;
-    } else if ((verb != "write" && verb != "append") || fstatat(oracle.root, target.c_str(), &s, 0)) {
+    } else if ((verb != "write" && verb != "append" && verb != "creat") || fstatat(oracle.root, target.c_str(), &s, 0)) {
       return false;
     }
     return S_ISREG(s.st_mode) && (s.st_mode & 06000);
