@@ -76,6 +76,8 @@ export class Containerd {
       HOME: this.folder,
       TMPDIR: this.folder,
       MICA_RUNTIME_DIR: join(this.folder, 'run'),
+      // Seconds: a server outlives its folder no longer.
+      MICA_SERVER_IDLE: '3',
       CONTAINERD_ADDRESS: this.#address,
       CONTAINERD_NAMESPACE: this.#namespace,
     }
