@@ -7,7 +7,7 @@
 // first copied up or counted: names are found by d_ino, so that no file is looked at.
 
 import { ENOENT, EOPNOTSUPP, EPERM, isAbsent } from '../base/errno.js'
-import { SCRATCH_LIST, SCRATCH_PATH, SCRATCH_STAT } from '../vfs/arena.js'
+import { SCRATCH_LIST, SCRATCH_PATH, SCRATCH_STAT, STAT_MODE } from '../vfs/arena.js'
 import { copyName, dirFd } from './address.js'
 import { bind, forget } from './bind.js'
 import { markImpure, upperDir, writeTimes } from './copy-up.js'
@@ -156,10 +156,12 @@ function eachVisible(
 ): number {
   const groups = linkGroups(u, layer)
   if (typeof groups === 'number') return groups
+  const moves = movedDirectories(u)
+  if (typeof moves === 'number') return moves
   for (const path of groups.get(keyOf(lo, hi)) ?? []) {
     let r = visitPlace(u, layer, lo, hi, path, visit)
     // Below a directory that was moved, the name shows at another place.
-    for (const moved of movedDirectories(u)) {
+    for (const moved of moves) {
       if (r < 0) break
       const isBelow = path.length > moved.from.length && path[moved.from.length] === SLASH
       if (!isBelow || path.compare(moved.from, 0, moved.from.length, 0, moved.from.length) !== 0) continue
@@ -194,19 +196,21 @@ function visitPlace(
   return isAbsent(r) ? 0 : Math.min(r, 0)
 }
 
-/** Directories that were moved: where their lowers are, and where they show. Read from the upper's redirects. */
-function movedDirectories(u: Union): { from: Buffer; to: Buffer }[] {
+/** Directories that were moved: where their lowers are, and where they show. Read from the upper's redirects; or -errno. */
+function movedDirectories(u: Union): { from: Buffer; to: Buffer }[] | number {
   if (!u.isWritable) return []
   const moves = Atomics.load(u.t.header, H_MOVES)
   if (u.moved?.at === moves) return u.moved.list
   const list: { from: Buffer; to: Buffer }[] = []
-  scan(
+  let failure = 0
+  const r = scan(
     u,
     u.config.layers[0]!.fd,
     Buffer.alloc(0),
     () => {},
     (fd, path) => {
       const markers = readMarkers(u, fd, 0)
+      failure = Math.min(failure, markers)
       if (markers < 0 || (markers & M_REDIRECT) === 0 || u.bytes[SCRATCH_PATH] !== SLASH) return
       list.push({
         from: Buffer.from(u.bytes.slice(SCRATCH_PATH + 1, SCRATCH_PATH + found.redirectLength)),
@@ -214,6 +218,7 @@ function movedDirectories(u: Union): { from: Buffer; to: Buffer }[] {
       })
     },
   )
+  if (r < 0 || failure < 0) return Math.min(r, failure)
   u.moved = { at: moves, list }
   return list
 }
@@ -296,13 +301,15 @@ function scan(
     if (r <= 0) break
     const end = SCRATCH_LIST + r
     for (let d = SCRATCH_LIST; d < end; d += u.bytes[d + 16]! | (u.bytes[d + 17]! << 8)) {
-      const type = u.bytes[d + 18]!
+      let type = u.bytes[d + 18]!
       const name = d + 19
       let nul = name
       while (u.bytes[nul] !== 0) nul++
       const isDots =
         u.bytes[name] === 0x2e && (nul === name + 1 || (nul === name + 2 && u.bytes[name + 1] === 0x2e))
       if (isDots) continue
+      if (type === 0 && u.sys.statAt(fd, name, LINK_STAT) === 0)
+        type = u.u32[(LINK_STAT >> 2) + STAT_MODE]! >>> 12
       if (type === T_DIR) children.push(Buffer.from(u.bytes.slice(name, nul)))
       else
         each(keyOf(u.u32[d >> 2]!, u.u32[(d >> 2) + 1]!), () => below(Buffer.from(u.bytes.slice(name, nul))))

@@ -42,10 +42,17 @@ export function firstLower(u: Union, node: number, name: number, length: number,
   if (u.isListing) return UNKNOWN
   const asked = ++nodes[n + N_ASKED]!
   if (asked < FIRST_LOOK) return UNKNOWN
-  if (table === 0) nodes[n + N_TABLE] = threshold(u, node, from)
+  if (table === 0) setThreshold(u, n, threshold(u, node, from))
   if (asked < nodes[n + N_TABLE]!) return UNKNOWN
   const made = make(u, node)
   return made < 0 ? search(u, made, name, length) : UNKNOWN
+}
+
+/** Sets when the table is to be made, unless another worker has made it by now. */
+function setThreshold(u: Union, n: number, threshold: number): void {
+  u.t.lock()
+  if (u.t.nodes[n + N_TABLE]! >= 0) u.t.nodes[n + N_TABLE] = threshold
+  u.t.unlock()
 }
 
 /** How many lookups into the layers cost as much as reading the directories once. */
@@ -68,7 +75,7 @@ function make(u: Union, node: number): number {
   const count = { entries: 0 }
   const first = buildLowerSnapshot(u, node, count)
   if (first < 0) {
-    t.nodes[n + N_TABLE] = NEVER
+    setThreshold(u, n, NEVER)
     return 0
   }
   const slots = 2 ** Math.ceil(Math.log2(count.entries * 2 + 2))
