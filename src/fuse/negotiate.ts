@@ -17,6 +17,8 @@ export type NegotiateOptions = {
   readonly data: DataMode
   /** POSIX ACLs are kept and checked by the kernel. */
   readonly hasAcl: boolean
+  /** Nothing of the mount is ever written. */
+  readonly isReadOnly?: boolean
   readonly transport: 'dev-fuse' | 'io-uring' | 'fuse-native'
   /** 1: real files may not lie on a stacking file system; 2: they may, but then nothing stacks on us. */
   readonly maxStackDepth: 1 | 2
@@ -90,9 +92,10 @@ export const flagRows: readonly FlagRow[] = [
   // Pages are dropped only when we say so: the layers never change, the upper changes through us.
   [flag.FUSE_EXPLICIT_INVAL_DATA, always],
   [flag.FUSE_AUTO_INVAL_DATA, never],
-  // Attributes with names when the reader then stats (ls -l), plain names when not (find).
+  // Attributes with names when the reader then stats (ls -l), plain names when not (find). A read-only mount is
+  // an image that somebody compares or copies: who stats all names, but only after the whole listing.
   [flag.FUSE_DO_READDIRPLUS, always],
-  [flag.FUSE_READDIRPLUS_AUTO, always],
+  [flag.FUSE_READDIRPLUS_AUTO, (o) => o.isReadOnly !== true],
   [flag.FUSE_ASYNC_DIO, always],
   // Excludes passthrough, hides ENOSPC from write(2), and makes the kernel the owner of mtime.
   [flag.FUSE_WRITEBACK_CACHE, never],
