@@ -271,7 +271,11 @@ const commands = {
   build: () => {},
   start: (args) => become(['dist/src/cli/tour.js', ...args]),
   test: (args) => become(['node_modules/tap/dist/esm/run.mjs', 'run', ...testFiles(args)]),
-  bench: (args) => become(['dist/bench/main.js', ...args]),
+  // `engines/podman` and its like start whole container engines and are programs of their own.
+  bench: ([first, ...rest]) =>
+    first?.startsWith('engines/')
+      ? become([`dist/bench/${first}.js`, ...rest])
+      : become(['dist/bench/main.js', ...(first === undefined ? [] : [first]), ...rest]),
 }
 
 const [command = '', ...args] = process.argv.slice(2)

@@ -30,6 +30,8 @@ function tidyLater(): void {
 async function serveOne(request: MountRequest): Promise<void> {
   const warnings: string[] = []
   log = createLog((line) => void warnings.push(line))
+  // Rings take a thread for each CPU, each as big as a mount; who wants them for every mount says so.
+  if (request.options.transport === 'auto') request.options.transport = 'dev-fuse'
   try {
     current = await serve(request, log, { mounts: share, isShared: true })
   } catch (error) {
