@@ -29,4 +29,9 @@ export const DOT_WHITEOUT = '.wh.'
 export const DOT_OPAQUE = '.wh..wh..opq'
 
 /** Attributes that carry a container tool's idea of owner and mode. */
-export const OVERRIDE_STAT = ['user.containers.override_stat', 'user.fuseoverlayfs.override_stat'] as const
+export const OVERRIDE_STAT = [
+  'user.containers.override_stat',
+  'user.fuseoverlayfs.override_stat',
+  'security.fuseoverlayfs.override_stat',
+] as const
+export type OverrideName = (typeof OVERRIDE_STAT)[number]

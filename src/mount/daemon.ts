@@ -28,7 +28,7 @@ import { realDirectory } from './real-path.js'
 import { type MountRecord, removeRecord, runtimeDir, writeRecord } from './runtime-dir.js'
 import { type Crew, RingCrew, startClones, threads } from './threads.js'
 import { chooseTransport, type TransportChoice } from './transports.js'
-import { unionConfig } from './union-config.js'
+import { checkXattrPermissions, unionConfig } from './union-config.js'
 import { VERSION } from './version.js'
 import { markVolatile, refuseAfterCrash } from './volatile-mark.js'
 
@@ -109,6 +109,7 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House
   if (maxFds < 0) throw systemError(maxFds, 'limit of open files', '', 'setrlimit')
   const target = realDirectory('mount point', mountpoint)
   checkMountpoint(target, mountpoint)
+  checkXattrPermissions(options)
   const layers = openLayers(options, target)
   undo.add(() => layers.close())
   prepareVolatile(options, layers, undo)

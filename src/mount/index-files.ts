@@ -32,7 +32,7 @@ export async function openIndex(
   const index = await openStack(dir, lowers, log)
   if (index === undefined) return undefined
   // Owners and modes in attributes are read by the union itself.
-  if (options.xattrPermissions !== 2 && (index.view.flags & INDEX_OVERRIDE_STAT) === 0) return index
+  if (options.xattrPermissions === 0 && (index.view.flags & INDEX_OVERRIDE_STAT) === 0) return index
   native.close(index.fd)
   return undefined
 }

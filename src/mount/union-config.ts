@@ -3,10 +3,12 @@
 
 import { existsSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
+import { OVERRIDE_STAT, type OverrideName } from '../format/markers.js'
 import type { OpenIndex } from '../index/files.js'
 import { DURABILITY_NONE, DURABILITY_ORDERED, DURABILITY_SYNCED, native } from '../sys/native.js'
 import type { UnionConfig } from '../union/state.js'
 import { createArena, SCRATCH_NAME, SCRATCH_VALUE } from '../vfs/arena.js'
+import { MountError } from './errors.js'
 import { fdPath, type Layers } from './layers.js'
 import type { IdRange, MountOptions } from './options.js'
 
@@ -15,8 +17,6 @@ const CAP_SYS_ADMIN = 21n
 const EXT4_SUPER_MAGIC = 0xef53
 /** Lower files from here on are opened for passthrough; smaller ones are cheaper in the page cache. */
 const PASSTHROUGH_MIN_BYTES = 128 * 1024
-/** Marks on a layer's root that say: owner and mode of everything are in this attribute. */
-const OVERRIDE_STAT = ['user.containers.override_stat', 'user.fuseoverlayfs.override_stat']
 const NO_ID = -1
 
 /** Tells whether names in `trusted.` can be used: that takes CAP_SYS_ADMIN outside all user namespaces. */
@@ -85,6 +85,24 @@ function durabilityOf(layers: Layers): number {
   }
 }
 
+/** Throws a MountError when the attribute that is to keep owner and mode can't be written by this process. */
+export function checkXattrPermissions({ xattrPermissions }: MountOptions): void {
+  if (xattrPermissions !== 1 || canUseTrusted()) return
+  throw new MountError('--xattr-permissions=1 takes root; use --xattr-permissions=2', 'EPERM')
+}
+
+/**
+ * Returns the attribute that owner and mode are kept in, null for none: as asked for, or as a layer's root is
+ * marked. Of the two names for users a mark decides; the older one is fuse-overlayfs's.
+ */
+function overrideName(options: MountOptions, isMarked: (name: OverrideName) => boolean): OverrideName | null {
+  const [containers, fuseOverlayfs, security] = OVERRIDE_STAT
+  if (options.xattrPermissions === 1) return security
+  const marked = [containers, fuseOverlayfs].find(isMarked)
+  if (marked !== undefined) return marked
+  return options.xattrPermissions === 2 ? containers : null
+}
+
 /**
  * Returns the union's configuration. `device` is the mounted FUSE device, `files` how many the process may
  * have open, and how many mounts share them.
@@ -102,7 +120,6 @@ export function unionConfig(
   const canMakeWhiteout = layers.isWritable && !isDotWanted && probe.canMakeWhiteout(layers.scratchFd)
   // An index has been asked already.
   const asked = index === undefined ? layers.layers : layers.layers.slice(0, layers.isWritable ? 1 : 0)
-  const isMarked = asked.some(({ fd }) => OVERRIDE_STAT.some((name) => probe.hasXattr(fd, name)))
   const isVolatile = options.volatile || !options.fsync
   return {
     layers: layers.layers.map(({ fd, path }) => ({ fd, path, hasDotWhiteouts: true })),
@@ -117,7 +134,7 @@ export function unionConfig(
     hasXino: options.xino !== 'off',
     xattrPrefix: canUseTrusted() ? 'trusted.overlay.' : 'user.overlay.',
     whiteouts: canMakeWhiteout || !layers.isWritable ? 'device' : 'dot-wh',
-    hasOverrideStat: options.xattrPermissions === 2 || isMarked,
+    overrideName: overrideName(options, (name) => asked.some(({ fd }) => probe.hasXattr(fd, name))),
     uidMap: ranges(options.uidMapping),
     gidMap: ranges(options.gidMapping),
     squashUid: options.squashToRoot ? 0 : (options.squashToUid ?? NO_ID),

@@ -1,7 +1,6 @@
 // From a real object's Stat to the attributes that the mount shows.
 
 import { EIO } from '../base/errno.js'
-import { OVERRIDE_STAT } from '../format/markers.js'
 import {
   SCRATCH_VALUE,
   STAT_FLAGS,
@@ -10,6 +9,7 @@ import {
   STAT_IS_FLEETING,
   STAT_MODE,
   STAT_NLINK,
+  STAT_RDEV,
   STAT_UID,
 } from '../vfs/arena.js'
 import { hasMoved, locate } from './address.js'
@@ -105,24 +105,45 @@ export function showOwner(u: Union, w: number): void {
  */
 export function statReal(u: Union, fd: number, ref: number, out: number): number {
   const r = u.sys.statAt(fd, ref, out)
-  if (r < 0 || !u.config.hasOverrideStat) return r
+  if (r < 0 || !u.hasOverride) return r
   overrideStat(u, fd, ref, out >> 2)
   return 0
 }
 
 export function overrideStat(u: Union, fd: number, ref: number, w: number): void {
-  for (let i = 0; i < OVERRIDE_STAT.length; i++) {
+  for (let i = 0; i < u.refs.override.length; i++) {
     const length = u.sys.getXattrAt(fd, ref, u.refs.override[i]!, SCRATCH_VALUE, 128)
     if (length <= 0) continue
     const text = Buffer.from(u.bytes.buffer, SCRATCH_VALUE, length).toString('latin1')
-    const match = /^(\d+):(\d+):([0-7]+)/.exec(text)
+    const match = /^(\d+):(\d+):([0-7]+)(?::([a-z]+)(?:-(\d+)-(\d+))?)?/.exec(text)
     if (match === null) return
     u.u32[w + STAT_UID] = Number(match[1])
     u.u32[w + STAT_GID] = Number(match[2])
     const mode = Number.parseInt(match[3]!, 8) & 0o7777
-    u.u32[w + STAT_MODE] = (u.u32[w + STAT_MODE]! & S_IFMT) | mode
+    const real = u.u32[w + STAT_MODE]! & S_IFMT
+    u.u32[w + STAT_MODE] = real | mode
+    if (real === S_IFREG && match[4] !== undefined) standIn(u, w, match)
     return
   }
+}
+
+const STAND_INS: Readonly<Record<string, number>> = {
+  pipe: 0o010000,
+  socket: 0o140000,
+  char: S_IFCHR,
+  block: 0o060000,
+}
+
+/** A plain file stands for what its attribute says. Never for a whiteout. */
+function standIn(u: Union, w: number, match: RegExpExecArray): void {
+  const kind = STAND_INS[match[4]!]
+  if (kind === undefined) return
+  const major = Number(match[5] ?? 0)
+  const minor = Number(match[6] ?? 0)
+  const rdev = ((minor & 0xfff00) << 12) | ((major & 0xfff) << 8) | (minor & 0xff)
+  if (kind === S_IFCHR && rdev === 0) return
+  u.u32[w + STAT_MODE] = kind | (u.u32[w + STAT_MODE]! & 0o7777)
+  u.u32[w + STAT_RDEV] = rdev
 }
 
 /** Writes the current attributes of a node as a fuse_attr at `out`. */

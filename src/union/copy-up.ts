@@ -63,11 +63,12 @@ import {
   T_REG,
   TYPE_MASK,
 } from './inode-table.js'
+import { copyOverride } from './override.js'
 import { COPY_DIR_NAME, COPY_NAME, TIMES } from './scratch.js'
 import { ageSnapshot } from './snapshot.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
 import { type Union, YES_AT } from './union.js'
-import { isInternalAt } from './user-xattr.js'
+import { isInternalAt, isOverride } from './user-xattr.js'
 import { numberOf, tempName, writeTempName } from './workdir.js'
 
 const O_RDONLY = 0
@@ -290,6 +291,7 @@ export function copyAttributes(
   w: number,
 ): number {
   const { sys } = u
+  if (u.hasOverride) return copyShown(u, fromFd, fromRef, toFd, toRef, w)
   const mode = u.u32[w + STAT_MODE]!
   let r = sys.chownAt(toFd, toRef, u.u32[w + STAT_UID]!, u.u32[w + STAT_GID]!)
   // An unprivileged owner of the mount can't give files away; the file is his then.
@@ -303,6 +305,21 @@ export function copyAttributes(
   return sys.utimensAt(toFd, toRef, writeTimes(u, w))
 }
 
+/** copyAttributes() where an attribute keeps owner and mode. */
+function copyShown(
+  u: Union,
+  fromFd: number,
+  fromRef: number,
+  toFd: number,
+  toRef: number,
+  w: number,
+): number {
+  const times = writeTimes(u, w)
+  let r = copyXattrs(u, fromFd, fromRef, toFd, toRef)
+  if (r >= 0) r = copyOverride(u, fromFd, fromRef, toFd, toRef)
+  return r < 0 ? r : u.sys.utimensAt(toFd, toRef, times)
+}
+
 function copyXattrs(u: Union, fromFd: number, fromRef: number, toFd: number, toRef: number): number {
   const { sys } = u
   const length = sys.listXattrAt(fromFd, fromRef, SCRATCH_LIST, 65536)
@@ -311,7 +328,7 @@ function copyXattrs(u: Union, fromFd: number, fromRef: number, toFd: number, toR
   for (let name = SCRATCH_LIST; name < end; ) {
     let nul = name
     while (nul < end && u.bytes[nul] !== 0) nul++
-    if (!isInternalAt(u.bytes, name, nul - name)) {
+    if (!isInternalAt(u.bytes, name, nul - name) && !isOverride(u, name, nul - name)) {
       const size = sys.getXattrAt(fromFd, fromRef, name, SCRATCH_VALUE, 65536)
       if (size >= 0) {
         const r = sys.setXattrAt(toFd, toRef, name, SCRATCH_VALUE, size, 0)

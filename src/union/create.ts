@@ -17,7 +17,7 @@ import {
 } from '../vfs/arena.js'
 import { ENTRY_ATTR } from '../vfs/file-system.js'
 import { locate } from './address.js'
-import { S_IFCHR, S_IFDIR, S_IFMT, showIno } from './attr.js'
+import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, showIno, statReal } from './attr.js'
 import { bind, forget, newNode, writeEntry } from './bind.js'
 import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, hashName } from './dentry-table.js'
@@ -25,6 +25,7 @@ import { releasePaths } from './dir-stack.js'
 import { addLinked, at, F_DEAD, F_NAMELESS, N_INFO, N_LOOKUPS, N_PIN, N_SEQ } from './inode-table.js'
 import { found, isDotWhiteout } from './lookup.js'
 import { openReal } from './open-file.js'
+import { stampNew } from './override.js'
 import { directoryChanged } from './readdir.js'
 import { LINK_NAME, STAGED_NAME } from './scratch.js'
 import { type Union, YES_AT } from './union.js'
@@ -59,12 +60,29 @@ const spec = {
   umask: 0,
   fromFd: 0,
   fromRef: 0,
+  /** The type of which a plain file is made, as only such a one can have the attribute; else 0. */
+  standIn: 0,
 }
+/** What the object is to show, where an attribute says that: see override.ts. */
+const shown = { uid: 0, gid: 0, mode: 0 }
 
-function setOwner(u: Union): void {
+function setOwner(u: Union, mode: number): void {
   spec.uid = u.ids.isIdentity ? u.caller.uid : u.ids.diskUid(u.caller.uid)
   spec.gid = u.ids.isIdentity ? u.caller.gid : u.ids.diskGid(u.caller.gid)
   spec.umask = u.caller.umask
+  spec.mode = mode
+  spec.standIn = 0
+  if (!u.hasOverride) return
+  shown.uid = spec.uid === -1 ? 0 : spec.uid
+  shown.gid = spec.gid === -1 ? 0 : spec.gid
+  shown.mode = mode
+  spec.uid = spec.gid = -1
+  spec.mode = mode & ~0o7000
+}
+
+/** Where an attribute keeps owner and mode, gives it to what was made in a directory. Returns 0 or -errno. */
+function stamp(u: Union, dir: number, fd: number, ref: number): number {
+  return u.hasOverride ? stampNew(u, dir, fd, ref, shown, spec.standIn, spec.rdev) : 0
 }
 
 /** Makes the object of `spec` at (fd, ref). Returns an fd for KIND_FILE, else 0, or -errno. */
@@ -76,12 +94,18 @@ function makeAt(u: Union, fd: number, ref: number): number {
     case KIND_DIR:
       return u.sys.mkdirAt(fd, ref, mode, uid, gid, umask)
     case KIND_NODE:
+      if (spec.standIn !== 0) return makeStandIn(u, fd, ref)
       return u.sys.mknodAt(fd, ref, mode, spec.rdev, uid, gid, umask)
     case KIND_SYMLINK:
       return u.sys.symlinkAt(spec.target, fd, ref, uid, gid)
     default:
       return u.sys.linkAt(spec.fromFd, spec.fromRef, fd, ref)
   }
+}
+
+function makeStandIn(u: Union, fd: number, ref: number): number {
+  const file = u.sys.createAt(fd, ref, O_CREAT | O_EXCL, spec.mode & 0o777, -1, -1, spec.umask)
+  return file < 0 ? file : u.sys.close(file)
 }
 
 /** Makes the object of `spec` in a directory of the mount. Returns as makeAt(). */
@@ -195,7 +219,9 @@ function bindNew(u: Union, parent: number, name: number, length: number, out: nu
 function makeAndBind(u: Union, parent: number, name: number, length: number, out: number): number {
   const r = make(u, parent, name, length)
   if (r < 0) return r
-  const s = u.sys.statAt(upperDir(u, parent), name, out + ENTRY_ATTR)
+  const dir = upperDir(u, parent)
+  let s = stamp(u, dir, dir, name)
+  if (s >= 0) s = statReal(u, dir, name, out + ENTRY_ATTR)
   const node = s < 0 ? s : bindNew(u, parent, name, length, out)
   if (node < 0) unmake(u, parent, name)
   return Math.min(node, 0)
@@ -222,9 +248,8 @@ export function makeDirectory(
   mode: number,
   out: number,
 ): number {
-  setOwner(u)
+  setOwner(u, mode & 0o7777)
   spec.kind = KIND_DIR
-  spec.mode = mode & 0o7777
   return makeAndBind(u, parent, name, length, out)
 }
 
@@ -239,10 +264,11 @@ export function makeNode(
 ): number {
   // A device 0:0 is a whiteout: nobody makes one by hand.
   if ((mode & S_IFMT) === S_IFCHR && rdev === 0) return -EPERM
-  setOwner(u)
+  setOwner(u, mode)
   spec.kind = KIND_NODE
-  spec.mode = mode
   spec.rdev = rdev
+  const isPlain = (mode & S_IFMT) === 0 || (mode & S_IFMT) === S_IFREG
+  if (!isPlain && u.config.overrideName?.startsWith('user.')) spec.standIn = mode & S_IFMT
   return makeAndBind(u, parent, name, length, out)
 }
 
@@ -254,7 +280,7 @@ export function makeSymlink(
   target: number,
   out: number,
 ): number {
-  setOwner(u)
+  setOwner(u, 0o777)
   spec.kind = KIND_SYMLINK
   spec.target = target
   return makeAndBind(u, parent, name, length, out)
@@ -275,13 +301,13 @@ export function createFile(
   mode: number,
   out: number,
 ): number {
-  setOwner(u)
+  setOwner(u, mode & 0o7777)
   spec.kind = KIND_FILE
-  spec.mode = mode & 0o7777
   spec.flags = flags & KEPT_FLAGS
   const fd = make(u, parent, name, length)
   if (fd < 0) return fd
-  const s = u.sys.statAt(fd, 0, out + ENTRY_ATTR)
+  let s = u.hasOverride ? stamp(u, upperDir(u, parent), fd, 0) : 0
+  if (s >= 0) s = statReal(u, fd, 0, out + ENTRY_ATTR)
   const node = s < 0 ? s : bindNew(u, parent, name, length, out)
   if (node < 0) u.sys.close(fd)
   const r = node < 0 ? node : openReal(u, node, fd, false, isPassable(u, mode))
@@ -294,12 +320,13 @@ export function createFile(
 export function makeTmpfile(u: Union, parent: number, flags: number, mode: number, out: number): number {
   const dir = upperDir(u, parent)
   if (dir < 0) return dir
-  setOwner(u)
+  setOwner(u, mode & 0o7777)
   // O_EXCL would forbid linkat() for ever, also to us when the user's call did not ask for that.
   const kept = flags & (KEPT_FLAGS | O_EXCL)
-  const fd = u.sys.tmpfileAt(dir, kept, mode & 0o7777, spec.uid, spec.gid, spec.umask)
+  const fd = u.sys.tmpfileAt(dir, kept, spec.mode, spec.uid, spec.gid, spec.umask)
   if (fd < 0) return fd
-  let r = u.sys.statAt(fd, 0, out + ENTRY_ATTR)
+  let r = stamp(u, dir, fd, 0)
+  if (r >= 0) r = statReal(u, fd, 0, out + ENTRY_ATTR)
   const pin = r < 0 ? r : u.sys.openAt(fd, 0, O_PATH)
   if (pin < 0) {
     u.sys.close(fd)
@@ -384,7 +411,7 @@ function bindLink(
   out: number,
 ): number {
   const t = u.t
-  const s = u.sys.statAt(dir, name, out + ENTRY_ATTR)
+  const s = statReal(u, dir, name, out + ENTRY_ATTR)
   if (s < 0) return s
   const n = at(node)
   let oldPin = 0

@@ -9,6 +9,7 @@ import { EBADF, EIO, ENOENT, ENOMEM, EPERM, EROFS, ESTALE } from '../base/errno.
 import { SCRATCH_STAT, SCRATCH_VALUE, STAT_GID, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
 import { NO_HANDLE, PARKED } from '../vfs/file-system.js'
 import { dirFd, hasMoved, locate } from './address.js'
+import { statReal } from './attr.js'
 import { closeDoomed, reap } from './bind.js'
 import { ALL, copyUp } from './copy-up.js'
 import {
@@ -25,6 +26,7 @@ import {
   T_REG,
   TYPE_MASK,
 } from './inode-table.js'
+import { changeOverride } from './override.js'
 import { HANDLE_WORDS } from './state.js'
 import type { Union } from './union.js'
 
@@ -98,7 +100,7 @@ export function openFile(u: Union, node: number, flags: number, openFlags: numbe
  */
 function mayPass(u: Union, fd: number, isLower: boolean): boolean {
   if (u.config.dataMode !== 'passthrough' || u.hasNoPassthrough) return false
-  if (u.sys.statAt(fd, 0, SCRATCH_STAT) < 0) return false
+  if (statReal(u, fd, 0, SCRATCH_STAT) < 0) return false
   const w = SCRATCH_STAT >> 2
   if (!isLower) return (u.u32[w + STAT_MODE]! & 0o6000) === 0
   return u.u32[w + STAT_SIZE]! + u.u32[w + STAT_SIZE + 1]! * 2 ** 32 >= u.config.passthroughMin
@@ -122,13 +124,14 @@ function truncateOpen(u: Union, fd: number, openFlags: number): number {
  * CAP_FSETID does (fs/attr.c:setattr_should_drop_sgid()).
  */
 export function killSuid(u: Union, fd: number): number {
-  const r = u.sys.statAt(fd, 0, SCRATCH_STAT)
+  const r = statReal(u, fd, 0, SCRATCH_STAT)
   if (r < 0) return r
   const mode = u.u32[(SCRATCH_STAT >> 2) + STAT_MODE]!
   let wanted = mode & ~0o4000
   const isMember = u.caller.gid === u.u32[(SCRATCH_STAT >> 2) + STAT_GID]!
   if ((mode & 0o2000) !== 0 && ((mode & 0o010) !== 0 || !isMember)) wanted &= ~0o2000
-  return wanted === mode ? 0 : u.sys.chmodAt(fd, 0, wanted & 0o7777)
+  if (wanted === mode) return 0
+  return u.hasOverride ? changeOverride(u, fd, 0, -1, -1, wanted) : u.sys.chmodAt(fd, 0, wanted & 0o7777)
 }
 
 /** The file was copied up since its lower was opened: open it anew. */

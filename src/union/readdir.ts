@@ -514,7 +514,7 @@ function flushBatch(u: Union, parent: number): void {
     const entry = batch.entries[i]!
     const place = batch.places[i]! >> 2
     const w = (BATCH_STATS >> 2) + i * STAT_WORDS
-    if (u.config.hasOverrideStat) overrideStat(u, fd, BATCH_NAMES + i * 256, w)
+    if (u.hasOverride) overrideStat(u, fd, BATCH_NAMES + i * 256, w)
     found.mode = u.u32[w + STAT_MODE]!
     found.nlink = u.u32[w + STAT_NLINK]!
     found.layer = layer

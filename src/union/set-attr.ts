@@ -7,6 +7,7 @@ import { getAttr } from './attr.js'
 import { ALL, copyUp, current } from './copy-up.js'
 import { at, F_UPPER, N_INFO } from './inode-table.js'
 import { H_FLAGS, H_IS_LOWER, killSuid, ownsHandle } from './open-file.js'
+import { changeOverride } from './override.js'
 import { TIMES } from './scratch.js'
 import { HANDLE_WORDS } from './state.js'
 import type { Union } from './union.js'
@@ -63,6 +64,11 @@ function change(u: Union, i: number, valid: number, size: number): number {
     r = truncate(u, i, valid, size)
     if (r < 0) return r
   }
+  if (u.hasOverride && (valid & (FATTR_UID | FATTR_GID | FATTR_MODE)) !== 0) {
+    r = changeShown(u, i, valid)
+    if (r < 0) return r
+    valid &= ~(FATTR_UID | FATTR_GID | FATTR_MODE)
+  }
   if ((valid & (FATTR_UID | FATTR_GID)) !== 0) {
     const uid = (valid & FATTR_UID) !== 0 ? u.ids.diskUid(u.u32[i + S_UID]!) : -1
     const gid = (valid & FATTR_GID) !== 0 ? u.ids.diskGid(u.u32[i + S_GID]!) : -1
@@ -78,6 +84,14 @@ function change(u: Union, i: number, valid: number, size: number): number {
   const times = FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW
   if ((valid & times) !== 0) r = setTimes(u, i, valid)
   return r
+}
+
+/** Owner and mode, where an attribute keeps them. */
+function changeShown(u: Union, i: number, valid: number): number {
+  const uid = (valid & FATTR_UID) !== 0 ? u.ids.diskUid(u.u32[i + S_UID]!) : -1
+  const gid = (valid & FATTR_GID) !== 0 ? u.ids.diskGid(u.u32[i + S_GID]!) : -1
+  if (u.ids.isUnmapped(uid, gid, valid)) return -EINVAL
+  return changeOverride(u, u.fd, u.ref, uid, gid, (valid & FATTR_MODE) !== 0 ? u.u32[i + S_MODE]! : -1)
 }
 
 function truncate(u: Union, i: number, valid: number, size: number): number {

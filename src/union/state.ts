@@ -6,6 +6,7 @@
 // made odd (see inode-table.ts) is in its hands.
 
 import { randomInt } from 'node:crypto'
+import type { OverrideName } from '../format/markers.js'
 import { NameArena } from './name-arena.js'
 import { type SlabShape, Slabs, slabShape, slabStateBytes } from './slabs.js'
 
@@ -70,7 +71,8 @@ export type UnionConfig = {
   xattrPrefix: string
   /** Whiteouts that we write: a character device 0:0, or `.wh.NAME`. */
   whiteouts: 'device' | 'dot-wh'
-  hasOverrideStat: boolean
+  /** Owner and mode are kept in an attribute: which is written; all that are known are read. */
+  overrideName: OverrideName | null
   uidMap: IdRange[]
   gidMap: IdRange[]
   squashUid: number

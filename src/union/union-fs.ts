@@ -46,6 +46,7 @@ import {
   readMarkers,
 } from './lookup.js'
 import { beginUse, closeFile, endUse, killSuid, openFile, syncDirectory, writeFile } from './open-file.js'
+import { markRoot } from './override.js'
 import { closeDirectory, openDirectory, readDirectory, readDirectoryPlus } from './readdir.js'
 import { removeDirectory, removeFile } from './remove.js'
 import { renameNode } from './rename.js'
@@ -93,15 +94,22 @@ export function createUnionState(config: UnionConfig, sys: Native = native): Uni
     whiteoutName: store('whiteout%'),
     defaultAcl: store('system.posix_acl_default'),
     capability: store('security.capability'),
-    override: OVERRIDE_STAT.map(store),
+    override: overrideNames(config).map(store),
   }
   const union = new Union(state, createArena(), sys)
   if (config.isWritable) {
     sweepWorkdir(union)
     if (isOurs(union, store(xattrPrefix + OWN))) config.layers[0]!.hasDotWhiteouts = false
   }
+  if (config.isWritable && union.hasOverride) markRoot(union)
   bindRoot(union)
   return state
+}
+
+/** The name that is written comes first: what it says counts before others. */
+function overrideNames({ overrideName }: UnionConfig): string[] {
+  const others = OVERRIDE_STAT.filter((name) => name !== overrideName)
+  return overrideName === null ? [] : [overrideName, ...others]
 }
 
 /**

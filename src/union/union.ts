@@ -36,6 +36,8 @@ export class Union {
   /** Largest layer index; lowers are 1.. when writable, else 0.. */
   readonly lastLayer: number
   readonly isWritable: boolean
+  /** Owner and mode may be kept in an attribute: see override.ts. */
+  readonly hasOverride: boolean
   /** The lowers' index, null without one; damaged, it answers nothing any more. */
   readonly index: IndexView | null
   /** Why there is no index though the configuration has one. */
@@ -86,6 +88,7 @@ export class Union {
     arena.bytes[YES_AT] = 0x79
     this.lastLayer = state.config.layers.length - 1
     this.isWritable = state.config.isWritable
+    this.hasOverride = state.config.overrideName !== null
     this.devices = Int32Array.from(state.config.layers, ({ device }) => device ?? 0)
     this.indexBase = this.isWritable ? 1 : 0
     this.index = this.#openIndex()

@@ -4,16 +4,19 @@
 // See fs/overlayfs/xattrs.c: `trusted.overlay.X` of a user is `trusted.overlay.overlay.X` on disk.
 
 import { E2BIG, EEXIST, EINVAL, EIO, ENODATA, EOPNOTSUPP, EPERM, ERANGE, EROFS } from '../base/errno.js'
-import { ESCAPE, ESCAPED_PREFIXES, INTERNAL_PREFIXES } from '../format/markers.js'
+import { ESCAPE, ESCAPED_PREFIXES, INTERNAL_PREFIXES, OVERRIDE_STAT } from '../format/markers.js'
 import { SCRATCH_LIST, SCRATCH_STAT, STAT_MODE } from '../vfs/arena.js'
 import { hasMoved, locate } from './address.js'
+import { statReal } from './attr.js'
 import { copyUp } from './copy-up.js'
 import { startsWith } from './lookup.js'
+import { changeOverride } from './override.js'
 import { XATTR_NAME } from './scratch.js'
 import type { Union } from './union.js'
 
 const text = new TextEncoder()
 const internal = INTERNAL_PREFIXES.map((prefix) => text.encode(prefix))
+const overrides = OVERRIDE_STAT.map((name) => text.encode(name))
 const escaped = ESCAPED_PREFIXES.map((prefix) => text.encode(prefix))
 /** Names that the kernel lists for CAP_SYS_ADMIN only. */
 const trusted = text.encode('trusted.')
@@ -29,6 +32,12 @@ export function isInternalAt(bytes: Uint8Array, name: number, length: number): b
     return !isEscapedAt(bytes, name, length)
   }
   return false
+}
+
+/** Tells whether an attribute says owner and mode, where that counts: who may write it may be anybody. */
+export function isOverride(u: Union, name: number, length: number): boolean {
+  if (!u.hasOverride) return false
+  return overrides.some((each) => each.length === length && startsWith(u.bytes, name, length, each))
 }
 
 /** Tells whether an attribute on disk is a user's, stored one level deeper. */
@@ -57,7 +66,7 @@ function realName(u: Union, name: number): number {
     )
     return XATTR_NAME
   }
-  return isInternalAt(u.bytes, name, length) ? -EPERM : name
+  return isInternalAt(u.bytes, name, length) || isOverride(u, name, length) ? -EPERM : name
 }
 
 /** getxattr(2): the value at `out`, its size; `capacity` 0 asks for the size alone. */
@@ -91,7 +100,7 @@ export function listXattr(u: Union, node: number, out: number, capacity: number)
     while (nul < end && u.bytes[nul] !== 0) nul++
     let size = nul - name + 1
     const isSecret = u.caller.uid !== 0 && startsWith(u.bytes, name, size - 1, trusted)
-    if (!isSecret && !isInternalAt(u.bytes, name, size - 1)) {
+    if (!isSecret && !isInternalAt(u.bytes, name, size - 1) && !isOverride(u, name, size - 1)) {
       if (isEscapedAt(u.bytes, name, size - 1)) {
         // Shown without the extra level.
         for (const prefix of escaped) {
@@ -161,7 +170,9 @@ export function removeXattr(u: Union, node: number, name: number): number {
 
 /** After a set of an ACL that asked for it: drops S_ISGID (FUSE_SETXATTR_ACL_KILL_SGID). */
 export function dropSetGid(u: Union, node: number): void {
-  if (locate(u, node) < 0 || u.sys.statAt(u.fd, u.ref, SCRATCH_STAT) < 0) return
+  if (locate(u, node) < 0 || statReal(u, u.fd, u.ref, SCRATCH_STAT) < 0) return
   const mode = u.u32[(SCRATCH_STAT >> 2) + STAT_MODE]!
-  if ((mode & 0o2000) !== 0) u.sys.chmodAt(u.fd, u.ref, mode & 0o5777)
+  if ((mode & 0o2000) === 0) return
+  if (u.hasOverride) changeOverride(u, u.fd, u.ref, -1, -1, mode & 0o5777)
+  else u.sys.chmodAt(u.fd, u.ref, mode & 0o5777)
 }

@@ -102,7 +102,7 @@ export class Rig {
       hasXino: true,
       xattrPrefix: 'trusted.overlay.',
       whiteouts: 'device',
-      hasOverrideStat: false,
+      overrideName: null,
       uidMap: [],
       gidMap: [],
       squashUid: -1,
