@@ -25,6 +25,7 @@ export type Invocation = { readonly argv: readonly string[]; readonly cwd?: stri
 export type Claim = {
   readonly transport: string
   readonly hasPassthrough?: boolean
+  readonly index?: 'used'
   readonly workers?: number
 }
 
@@ -107,7 +108,7 @@ const MICA_ROWS: readonly MicaRow[] = [
     id: 'mica-index',
     title: 'mica (dev-fuse, indexed)',
     flags: ({ keep }) => ['--transport', 'dev-fuse', '--index', join(keep, 'index')],
-    claim: { transport: 'dev-fuse' },
+    claim: { transport: 'dev-fuse', index: 'used' },
   },
   {
     id: 'mica-uring',
@@ -127,7 +128,7 @@ const MICA_ROWS: readonly MicaRow[] = [
     id: 'mica-uring-index',
     title: 'mica (io-uring, indexed)',
     flags: ({ keep }) => ['--transport', 'io-uring', '--index', join(keep, 'index')],
-    claim: { transport: 'io-uring' },
+    claim: { transport: 'io-uring', index: 'used' },
     absence: uringAbsence,
   },
   {

@@ -16,6 +16,7 @@ function show(stats: MountStats): string {
     ['process', String(stats.pid)],
     ['transport', `${stats.transport}, ${stats.workers} worker${stats.workers === 1 ? '' : 's'}`],
     ['passthrough', stats.hasPassthrough ? 'yes' : 'no'],
+    ['index', stats.index === 'used' ? 'yes' : stats.index === 'none' ? 'no' : 'damaged, not used'],
     ['inodes', String(stats.inodes)],
     ['names', String(stats.dentries)],
     ['memory', mib(stats.residentBytes)],

@@ -4,7 +4,7 @@
 import { chmodSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { sumCounters } from '../fuse/session-shared.js'
-import { H_DENTRY_LIVE, H_NODE_LIVE } from '../union/state.js'
+import { H_DENTRY_LIVE, H_INDEX, H_NODE_LIVE } from '../union/state.js'
 import { MountError } from './errors.js'
 import type { Log } from './log.js'
 import { type MountRecord, removeRecord, socketPath } from './runtime-dir.js'
@@ -30,6 +30,8 @@ export type MountStats = {
   readonly workers: number
   readonly transport: string
   readonly hasPassthrough: boolean
+  /** Of the lowers. */
+  readonly index: 'none' | 'used' | 'damaged'
   /** Inodes and names that the tables hold. */
   readonly inodes: number
   readonly dentries: number
@@ -38,6 +40,8 @@ export type MountStats = {
   /** Per kind of request. */
   readonly requests: Readonly<Record<string, { requests: number; errors: number; parked: number }>>
 }
+
+const INDEX_STATES = ['none', 'used', 'damaged'] as const
 
 function statsOf(live: ServedMount): MountStats {
   const header = new Int32Array(live.header)
@@ -49,6 +53,7 @@ function statsOf(live: ServedMount): MountStats {
     workers: live.workers,
     transport: live.transport,
     hasPassthrough: live.hasPassthrough,
+    index: INDEX_STATES[Atomics.load(header, H_INDEX)] ?? 'none',
     inodes: Atomics.load(header, H_NODE_LIVE),
     dentries: Atomics.load(header, H_DENTRY_LIVE),
     residentBytes: process.memoryUsage.rss(),

@@ -7,7 +7,7 @@ import type { Agreement, DataMode } from '../fuse/negotiate.js'
 import { Session } from '../fuse/session.js'
 import type { Transport } from '../fuse/transport.js'
 import { native } from '../sys/native.js'
-import { H_INDEX_DAMAGED, type UnionState } from '../union/state.js'
+import { H_INDEX, type UnionState } from '../union/state.js'
 import { UnionFileSystem } from '../union/union-fs.js'
 import { type Arena, createArena } from '../vfs/arena.js'
 import type { RingShare } from './transports.js'
@@ -45,7 +45,7 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
   const fs = new UnionFileSystem(plan.state, arena)
   fs.union.onDamage = (damage) => {
     // Told later: this may be in the middle of a lookup, under the lock.
-    if (Atomics.compareExchange(fs.union.t.header, H_INDEX_DAMAGED, 0, 1) !== 0) return
+    if (Atomics.compareExchange(fs.union.t.header, H_INDEX, 1, 2) !== 1) return
     setImmediate(() => hooks.log(`index: ${damage}; going on without`))
   }
   if (fs.union.indexError !== undefined) fs.union.onDamage(fs.union.indexError)

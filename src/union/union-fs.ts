@@ -56,6 +56,7 @@ import {
   DENTRY_WORDS,
   H_DEVICE_COUNT,
   H_DEVICES,
+  H_INDEX,
   H_LINKS_REMOVED,
   ROOT,
   type UnionConfig,
@@ -102,6 +103,7 @@ export function createUnionState(config: UnionConfig, sys: Native = native): Uni
     if (isOurs(union, store(xattrPrefix + OWN))) config.layers[0]!.hasDotWhiteouts = false
   }
   if (config.isWritable && union.hasOverride) markRoot(union)
+  if (config.indexFd !== undefined) union.t.header[H_INDEX] = 1
   bindRoot(union)
   return state
 }

@@ -391,6 +391,11 @@ t.test('layers and stacks have indexes, which fsck proves and makes anew', { ski
   t.equal(beside().length, kept(sandbox).layers.length)
   t.match(readdirSync(indexes), [/\.stack$/, /\.stack$/], 'of the image of one layer and that of two')
   t.match((await ok(sandbox, 'fsck', '-q')).out, 'all is well')
+  await ok(sandbox, 'create', '--name', 'box', 'layout:two')
+  const path = (await ok(sandbox, 'mount', 'box')).out.trim()
+  t.match(JSON.parse((await ok(sandbox, 'stats', '--json', path)).out), { index: 'used' })
+  await ok(sandbox, 'umount', 'box')
+  await ok(sandbox, 'rm', 'box')
   const [layer] = beside() as [string]
   const stack = join(indexes, readdirSync(indexes)[0]!)
   const damages: readonly (readonly [title: string, words: RegExp, change: () => void])[] = [
