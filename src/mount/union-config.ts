@@ -121,6 +121,7 @@ export function unionConfig(
   // An index has been asked already.
   const asked = index === undefined ? layers.layers : layers.layers.slice(0, layers.isWritable ? 1 : 0)
   const isVolatile = options.volatile || !options.fsync
+  const override = overrideName(options, (name) => asked.some(({ fd }) => probe.hasXattr(fd, name)))
   return {
     layers: layers.layers.map(({ fd, path }) => ({ fd, path, hasDotWhiteouts: true })),
     isWritable: layers.isWritable,
@@ -134,7 +135,7 @@ export function unionConfig(
     hasXino: options.xino !== 'off',
     xattrPrefix: canUseTrusted() ? 'trusted.overlay.' : 'user.overlay.',
     whiteouts: canMakeWhiteout || !layers.isWritable ? 'device' : 'dot-wh',
-    overrideName: overrideName(options, (name) => asked.some(({ fd }) => probe.hasXattr(fd, name))),
+    overrideName: override,
     uidMap: ranges(options.uidMapping),
     gidMap: ranges(options.gidMapping),
     squashUid: options.squashToRoot ? 0 : (options.squashToUid ?? NO_ID),
@@ -144,6 +145,7 @@ export function unionConfig(
     maxDirFds: Math.max(64, Math.floor(maxFds / 4 / share)),
     workers,
     isUnlocked: process.env.MICA_TEST_UNLOCKED === '1',
-    ...(index === undefined ? {} : { indexFd: index.fd }),
+    // Attributes that override owner and mode are not in an index.
+    ...(index === undefined || override !== null ? {} : { indexFd: index.fd }),
   }
 }
