@@ -36,6 +36,14 @@ export function absence(...programs: readonly string[]): string | undefined {
   return undefined
 }
 
+/** Returns why an ordinary user can't use mica from where it is; undefined when it can. */
+export function rootlessAbsence(...programs: readonly string[]): string | undefined {
+  const missing = absence('newuidmap', ...programs)
+  if (missing !== undefined) return missing
+  const words = [`--reuid=${USER.uid}`, `--regid=${USER.gid}`, '--clear-groups', 'test', '-r', micaOverlay]
+  return spawnSync('setpriv', words).status === 0 ? undefined : `an ordinary user may not read ${packageRoot}`
+}
+
 const SETUP = `
 set -e
 mount -t tmpfs -o mode=755 mica-test /run
