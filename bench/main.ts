@@ -202,10 +202,16 @@ const command = new Command('bench')
   .option('--dir <folder>', 'where inputs are kept and mounts are made', join(tmpdir(), 'mica-bench'))
   .option('--clean', 'remove the inputs')
   .option('--list', 'list questions and drivers')
+  .addHelpText(
+    'after',
+    '\nbench store [--quick] [--rounds=N] [load|diff|memory]: the image store beside umoci and skopeo',
+  )
   .action(run)
 
 try {
-  await command.parseAsync()
+  // Not a file system's question: other tools, other figures.
+  if (process.argv[2] === 'store') await (await import('./store.js')).benchStore(process.argv.slice(3))
+  else await command.parseAsync()
 } catch (error) {
   process.stderr.write(`${process.stderr.isTTY ? '\n' : ''}bench: ${(error as Error).message}\n`)
   process.exitCode = error instanceof Interrupted ? 130 : 1

@@ -26,6 +26,7 @@ export const ENOTTY = 25
 export const ETXTBSY = 26
 export const EFBIG = 27
 export const ENOSPC = 28
+export const EPIPE = 32
 export const ESPIPE = 29
 export const EROFS = 30
 export const EMLINK = 31
@@ -69,6 +70,7 @@ const names = new Map<number, [code: string, reason: string]>([
   [ETXTBSY, ['ETXTBSY', 'text file busy']],
   [EFBIG, ['EFBIG', 'file too large']],
   [ENOSPC, ['ENOSPC', 'no space left on device']],
+  [EPIPE, ['EPIPE', 'nobody reads it any more']],
   [ESPIPE, ['ESPIPE', 'illegal seek']],
   [EROFS, ['EROFS', 'read-only file system']],
   [EMLINK, ['EMLINK', 'too many links']],

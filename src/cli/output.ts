@@ -1,6 +1,6 @@
 // Where an archive goes: a file that is there when it is whole, or standard output.
 
-import { createWriteStream, renameSync, rmSync } from 'node:fs'
+import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { UsageError } from '../mount/errors.js'
@@ -13,8 +13,10 @@ export async function writeTo(
   const isStdout = file === undefined || file === '-'
   if (isStdout && process.stdout.isTTY)
     throw new UsageError('this is no text for a terminal; give a file by -o, or pipe it')
-  const draft = `${file}.part`
-  const stream: Writable = isStdout ? process.stdout : createWriteStream(draft)
+  // A device or a pipe is written to; only a file is replaced.
+  const isFile = !isStdout && statSync(file, { throwIfNoEntry: false })?.isFile() !== false
+  const draft = isFile ? `${file}.part` : file
+  const stream: Writable = isStdout ? process.stdout : createWriteStream(draft!)
   const failed = isStdout ? new Promise<never>((_, reject) => stream.on('error', reject)) : finished(stream)
   failed.catch(() => {})
   try {
@@ -26,11 +28,11 @@ export async function writeTo(
     if (isStdout) return
     stream.end()
     await failed
-    renameSync(draft, file)
+    if (isFile) renameSync(draft!, file)
   } catch (error) {
     if (!isStdout) {
       stream.destroy()
-      rmSync(draft, { force: true })
+      if (isFile) rmSync(draft!, { force: true })
     }
     throw error
   }

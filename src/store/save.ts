@@ -14,6 +14,7 @@ import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { pack } from 'tar-stream'
 import { blobPath, blobSize, readBlob } from './blob-store.js'
 import { readPlain } from './compression.js'
 import type { Descriptor } from './descriptor.js'
@@ -22,7 +23,6 @@ import { StoreError } from './errors.js'
 import { type FoundImage, readConfig, readManifest, tagsOf } from './image-table.js'
 import { familiar, splitTag } from './reference.js'
 import type { Operation, Store } from './store.js'
-import { encodeHeader, plainEntry, TAR_END, tarPadding } from './tar-writer.js'
 
 export type SaveFormat = 'docker-archive' | 'oci-archive' | 'oci-dir'
 export const SAVE_FORMATS: readonly SaveFormat[] = ['docker-archive', 'oci-archive', 'oci-dir']
@@ -54,20 +54,35 @@ function keptBlob(store: Store, { digest }: Pick<Descriptor, 'digest'>): string 
   return blobPath(store.layout, digest)
 }
 
-async function member(
-  write: Write,
-  name: string,
-  size: number,
-  data: AsyncIterable<Uint8Array>,
-): Promise<void> {
-  await write(encodeHeader(plainEntry(name, size)))
-  for await (const chunk of data) await write(chunk)
-  await write(tarPadding(size))
+/** Adds a file to an archive. */
+type Add = (name: string, size: number, data: Readable) => Promise<void>
+
+/**
+ * Writes an archive of the files that `fill` adds. tar-stream does for these, whose names are digests and
+ * ASCII; layers have names of any bytes, which only our own writer keeps.
+ */
+async function writeArchive(write: Write, fill: (add: Add) => Promise<void>): Promise<void> {
+  const archive = pack()
+  const written = (async () => {
+    for await (const chunk of archive) await write(chunk as Uint8Array)
+  })()
+  written.catch((error: Error) => archive.destroy(error))
+  try {
+    await fill((name, size, data) =>
+      pipeline(data, archive.entry({ name, size, mode: 0o644, mtime: new Date(0) })),
+    )
+    archive.finalize()
+  } catch (error) {
+    archive.destroy(error as Error)
+    // What could not be written is the reason, where that is what went wrong.
+    await written
+    throw error
+  }
+  await written
 }
 
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
-}
+const fileStream = (path: string): Readable => createReadStream(path, { highWaterMark: 1 << 20 })
+const bytesStream = (bytes: Uint8Array): Readable => Readable.from([bytes])
 
 /** Writes a docker-archive: `docker load`, podman, skopeo and mica read it. */
 export async function saveDockerArchive(
@@ -76,31 +91,32 @@ export async function saveDockerArchive(
   write: Write,
 ): Promise<void> {
   const { store } = operation
-  const items: object[] = []
-  const written = new Set<string>()
-  for (const { image, names } of images) {
-    const config = readConfig(store, image.id)
-    const { layers } = readManifest(store, image.manifest)
-    for (const [at, layer] of layers.entries()) {
-      const name = `${hexOf(config.diffIds[at]!)}.tar`
-      if (written.has(name)) continue
-      written.add(name)
-      const plain = await plainLayer(operation, keptBlob(store, layer))
-      await member(write, name, statSync(plain).size, createReadStream(plain, { highWaterMark: 1 << 20 }))
+  await writeArchive(write, async (add) => {
+    const items: object[] = []
+    const written = new Set<string>()
+    for (const { image, names } of images) {
+      const config = readConfig(store, image.id)
+      const { layers } = readManifest(store, image.manifest)
+      for (const [at, layer] of layers.entries()) {
+        const name = `${hexOf(config.diffIds[at]!)}.tar`
+        if (written.has(name)) continue
+        written.add(name)
+        const plain = await plainLayer(operation, keptBlob(store, layer))
+        await add(name, statSync(plain).size, fileStream(plain))
+      }
+      const bytes = readBlob(store.layout, image.id)
+      const configName = `${hexOf(image.id)}.json`
+      if (!written.has(configName)) await add(configName, bytes.length, bytesStream(bytes))
+      written.add(configName)
+      items.push({
+        Config: configName,
+        RepoTags: names.map(familiar),
+        Layers: config.diffIds.map((diffId) => `${hexOf(diffId)}.tar`),
+      })
     }
-    const bytes = readBlob(store.layout, image.id)
-    const configName = `${hexOf(image.id)}.json`
-    if (!written.has(configName)) await member(write, configName, bytes.length, once(bytes))
-    written.add(configName)
-    items.push({
-      Config: configName,
-      RepoTags: names.map(familiar),
-      Layers: config.diffIds.map((diffId) => `${hexOf(diffId)}.tar`),
-    })
-  }
-  const manifest = Buffer.from(JSON.stringify(items))
-  await member(write, 'manifest.json', manifest.length, once(manifest))
-  await write(TAR_END)
+    const manifest = Buffer.from(JSON.stringify(items))
+    await add('manifest.json', manifest.length, bytesStream(manifest))
+  })
 }
 
 /** A tar header tells the size first, so a compressed layer is inflated to a file. */
@@ -155,11 +171,10 @@ export async function saveOciArchive(
   write: Write,
 ): Promise<void> {
   const { documents, blobs } = ociParts(store, images)
-  for (const { name, bytes } of documents) await member(write, name, bytes.length, once(bytes))
-  for (const [name, path] of blobs) {
-    await member(write, name, statSync(path).size, createReadStream(path, { highWaterMark: 1 << 20 }))
-  }
-  await write(TAR_END)
+  await writeArchive(write, async (add) => {
+    for (const { name, bytes } of documents) await add(name, bytes.length, bytesStream(bytes))
+    for (const [name, path] of blobs) await add(name, statSync(path).size, fileStream(path))
+  })
 }
 
 /** Writes an OCI layout as a directory, which must be new or an OCI layout: then these images are added to it. */
