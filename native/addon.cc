@@ -76,7 +76,6 @@ const Row rows[] = {
     {"backingOpen", wrap<backingOpen>},
     {"backingClose", wrap<backingClose>},
     {"notify", wrap<notify>},
-    {"notifyLater", wrap<notifyLater>},
     {"devFuseStart", devFuseStart},
     {"devFuseStop", wrap<devFuseStop>},
     {"devFusePause", wrap<devFusePause>},

@@ -73,10 +73,9 @@ napi_value mapFile(napi_env env, napi_callback_info info);
 // device.cc
 int64_t openDevice();
 int64_t cloneDevice(int32_t device);
-int64_t backingOpen(int32_t device, int32_t fd);
+int64_t backingOpen(int32_t device, int32_t fd, int32_t isForUser);
 int64_t backingClose(int32_t device, uint32_t id);
 int64_t notify(int32_t device, int32_t code, At body, uint32_t length);
-int64_t notifyLater(int32_t device, int32_t code, At body, uint32_t length);
 
 // dev-fuse.cc
 napi_value devFuseStart(napi_env env, napi_callback_info info);

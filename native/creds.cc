@@ -50,6 +50,22 @@ void initCreds() {
   creds.umask = readUmask();
 }
 
+WithoutFsetid::WithoutFsetid(bool isWanted) {
+  if (!isWanted) return;
+  const Creds &creds = tls.creds;
+  const uint32_t bit = 1u << CAP_FSETID;
+  if (!creds.hasCaps || !(creds.caps[0].effective & bit)) return;
+  __user_cap_data_struct less[2];
+  memcpy(less, creds.caps, sizeof less);
+  less[0].effective &= ~bit;
+  setCaps(less);
+  wasTaken_ = true;
+}
+
+WithoutFsetid::~WithoutFsetid() {
+  if (wasTaken_) setCaps(tls.creds.caps);
+}
+
 /** Where a directory has a default ACL the umask does not count. */
 static bool hasDefaultAcl(int dir) {
   ProcPath self(dir);

@@ -8,6 +8,21 @@
 void initCreds();
 
 /**
+ * The time in which this thread lacks CAP_FSETID, so that what remembers its rights now, a backing file, has
+ * the kernel clear set-id bits at a write later.
+ */
+class WithoutFsetid {
+public:
+  explicit WithoutFsetid(bool isWanted);
+  ~WithoutFsetid();
+  WithoutFsetid(const WithoutFsetid &) = delete;
+  WithoutFsetid &operator=(const WithoutFsetid &) = delete;
+
+private:
+  bool wasTaken_ = false;
+};
+
+/**
  * The time of one making: on construction the thread has the wanted fs ids and umask, on
  * destruction its own ids again (the umask stays: only makings look at it).
  */

@@ -2,10 +2,9 @@
 
 #include "abi.h"
 #include "calls.h"
-#include "pool.h"
+#include "creds.h"
 #include "sys.h"
 #include <sys/uio.h>
-#include <vector>
 
 int64_t openDevice() {
   return retry([] { return open("/dev/fuse", O_RDWR | O_CLOEXEC); });
@@ -20,8 +19,10 @@ int64_t cloneDevice(int32_t device) {
   return result < 0 ? result : clone.release();
 }
 
-int64_t backingOpen(int32_t device, int32_t fd) {
+int64_t backingOpen(int32_t device, int32_t fd, int32_t isForUser) {
   fuse_backing_map map{fd, 0, 0};
+  // The kernel writes with the rights that we have now (fs/backing-file.c:backing_file_write_iter()).
+  WithoutFsetid caller(isForUser != 0);
   return retry([&] { return ioctl(device, FUSE_DEV_IOC_BACKING_OPEN, &map); });
 }
 
@@ -39,15 +40,4 @@ static int64_t tell(int device, int code, const void *body, size_t length) {
 int64_t notify(int32_t device, int32_t code, At body, uint32_t length) {
   const uint8_t *at = body.take(length);
   return at ? tell(device, code, at, length) : -EFAULT;
-}
-
-int64_t notifyLater(int32_t device, int32_t code, At body, uint32_t length) {
-  const uint8_t *at = body.take(length);
-  if (!at) return -EFAULT;
-  OwnedFd fd = OwnedFd::duplicate(device);
-  if (!fd.isOpen()) return -errno;
-  notifyPool().submit([fd = std::move(fd), code, bytes = std::vector<uint8_t>(at, at + length)] {
-    (void)tell(fd.get(), code, bytes.data(), bytes.size());
-  });
-  return 0;
 }

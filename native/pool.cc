@@ -91,8 +91,3 @@ Pool &slowPool() {
   static Pool *only = new Pool(4, "mica-pool");
   return *only;
 }
-
-Pool &notifyPool() {
-  static Pool *only = new Pool(1, "mica-notify");
-  return *only;
-}

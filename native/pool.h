@@ -37,8 +37,6 @@ private:
 
 /** Disk work: reads, fsync, copies, removals. */
 Pool &slowPool();
-/** Notifications only: one may wait for a request that itself waits for the slow pool. */
-Pool &notifyPool();
 /** Remembers on which CPUs this process may run, before any worker is pinned. */
 void rememberCpus();
 /** Lets the calling thread run on all of them. */

@@ -217,8 +217,11 @@ export interface Native {
   nextCompletion(): number
 
   // -- passthrough -------------------------------------------------------------------------
-  /** FUSE_DEV_IOC_BACKING_OPEN on the session's device fd. Returns the backing id. */
-  backingOpen(device: number, fd: number): number
+  /**
+   * FUSE_DEV_IOC_BACKING_OPEN on the session's device fd. With `isForUser` != 0 every write through it clears
+   * set-id bits, as one without CAP_FSETID does. Returns the backing id.
+   */
+  backingOpen(device: number, fd: number, isForUser: number): number
   backingClose(device: number, id: number): number
 
   // -- transport: /dev/fuse ----------------------------------------------------------------
@@ -252,11 +255,9 @@ export interface Native {
   /**
    * Sends a notification: `code` with the body of `length` bytes at `body` in the arena. Waits for
    * locks that the kernel may hold for a request which this thread has yet to answer: only for
-   * codes that take none (INVAL_INODE without data, STORE of nothing cached, RESEND, INC_EPOCH). The others go by notifyLater().
+   * codes that take none (INVAL_INODE without data, STORE of nothing cached, RESEND, INC_EPOCH).
    */
   notify(device: number, code: number, body: number, length: number): number
-  /** notify() from a thread of its own, in order. Returns 0; nobody learns the kernel's answer. */
-  notifyLater(device: number, code: number, body: number, length: number): number
 
   // -- the io_uring transport: see fuse/io-uring.ts ------------------------------------------
   /** 0 when this process can make a ring such as uringStart() needs; else -errno. */

@@ -22,8 +22,10 @@ import {
   N_HIDDEN,
   N_INFO,
   N_INO,
+  N_IO,
   N_LAYER,
   T_DIR,
+  T_REG,
   TYPE_MASK,
 } from './inode-table.js'
 import { H_DEVICE_COUNT, H_DEVICES } from './state.js'
@@ -88,7 +90,10 @@ export function finishAttr(u: Union, node: number, w: number): void {
       u.u32[w + STAT_NLINK] = Math.max(0, u.u32[w + STAT_NLINK]! - hidden)
     }
   }
-  if ((info & F_TWIN) !== 0) u.u32[w + STAT_FLAGS] = STAT_IS_FLEETING
+  // A write past us clears set-id bits, and nobody tells the kernel.
+  const hasSetId = (u.u32[w + STAT_MODE]! & 0o6000) !== 0 && nodes[n + N_IO]! > 0
+  if ((info & F_TWIN) !== 0 || (hasSetId && (info & TYPE_MASK) === T_REG))
+    u.u32[w + STAT_FLAGS] = STAT_IS_FLEETING
   showOwner(u, w)
 }
 

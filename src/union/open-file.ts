@@ -174,7 +174,8 @@ export function openReal(u: Union, node: number, fd: number, isLower: boolean, i
     }
     t.nodes[n + N_BACKING] = -1
     t.unlock()
-    const id = u.sys.backingOpen(config.device, fd)
+    // Who opens it later shares this id, root too; its rights are looked at once only, as that takes time.
+    const id = u.sys.backingOpen(config.device, fd, Number(u.caller.uid !== 0 && !isLower))
     t.lock()
     const hasMoved = isLower && isUp(u, node)
     const isUsed = id > 0 && !hasMoved && t.nodes[n + N_IO]! >= 0

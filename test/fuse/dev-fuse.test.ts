@@ -11,11 +11,10 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { DevFuseTransport } from '../../src/fuse/dev-fuse.js'
 import type { Agreement, DataMode } from '../../src/fuse/negotiate.js'
-import { Notifier } from '../../src/fuse/notify.js'
 import { Session } from '../../src/fuse/session.js'
 import { createSessionShared, sumCounters } from '../../src/fuse/session-shared.js'
 import { native } from '../../src/sys/native.js'
-import { createArena, SCRATCH_NAME } from '../../src/vfs/arena.js'
+import { createArena } from '../../src/vfs/arena.js'
 import { memoryFs, nodes } from './memory-fs.js'
 import type { Answer, Method } from './wire.js'
 
@@ -147,31 +146,6 @@ t.test('an exception, a parked request, and a busy client', { skip: reasonToSkip
     (await Promise.all(many)).every((code) => code === 'ENOENT'),
     '2000 requests of 4 threads',
   )
-
-  const notifier = new Notifier(m.device, m.arena)
-  const nameLength = Buffer.from(m.arena.bytes.buffer).write('hello.txt', SCRATCH_NAME)
-  m.arena.bytes[SCRATCH_NAME + nameLength] = 0
-  const lookups = m.count('lookup')
-  await stat(join(m.dir, 'hello.txt'))
-  t.equal(m.count('lookup'), lookups)
-  t.equal(notifier.invalidateEntry(1, SCRATCH_NAME, nameLength), 0)
-  await stat(join(m.dir, 'hello.txt'))
-  t.equal(m.count('lookup'), lookups + 1, 'an invalidated name is looked up again')
-  t.equal(notifier.invalidateEntry(1, SCRATCH_NAME, nameLength, true), 0)
-  await stat(join(m.dir, 'hello.txt'))
-  t.equal(m.count('lookup'), lookups + 2, 'and so is an expired one')
-  const asked = m.count('getattr') + m.count('statx')
-  t.equal(notifier.invalidateInode(2, -1, 0), 0)
-  await stat(join(m.dir, 'hello.txt'))
-  t.equal(
-    m.count('getattr') + m.count('statx'),
-    asked + 1,
-    'attributes of an invalidated inode are asked for again',
-  )
-  t.equal(notifier.deleteEntry(1, 2, SCRATCH_NAME, nameLength), 0)
-  await stat(join(m.dir, 'hello.txt'))
-  t.equal(m.count('lookup'), lookups + 3, 'a deleted name is looked up again')
-  t.equal(notifier.invalidateEntry(99, SCRATCH_NAME, nameLength), -2, 'an inode that nobody knows')
 
   await m.unmount()
   t.strictSame(await m.transport.whenEnded, { reason: 'unmounted' })

@@ -516,6 +516,20 @@ const privileges: Case[] = [
     },
   },
   {
+    title: 'setuid and setgid that an open file gets go by the next write of an ordinary user',
+    lines: [84],
+    upper: { f: file('x', { mode: 0o777 }) },
+    run(s) {
+      const theirs = s.user.open(s.at('f'), O_RDWR)
+      s.user.pwrite(theirs, 'a', 0)
+      s.root.chmod(s.at('f'), 0o6777)
+      assert.equal(s.root.lstat(s.at('f')).mode, 0o6777)
+      s.user.pwrite(theirs, 'u', 0)
+      assert.equal(s.root.lstat(s.at('f')).mode, 0o777)
+      assert.equal(s.root.lstat(s.up('f')).mode, 0o777)
+    },
+  },
+  {
     title: 'open follows symlinks of the mount and creates through them',
     lines: [96],
     lowers: [{ s: symlink('d/target'), d: dir() }],

@@ -34,7 +34,6 @@ const calls: Record<string, string> = {
   ioctl: 'dnp',
   copyFileRange: 'dnBnnp',
   notify: 'Bnpn',
-  notifyLater: 'Bnpn',
 }
 
 let seed = 12345

@@ -323,7 +323,6 @@ t.test('a real mount is served until it is unmounted, then the loop is free', { 
   arena.u32.fill(0, OUTPUT >> 2, (OUTPUT >> 2) + 6)
   arena.u32[OUTPUT >> 2] = 1
   t.equal(native.notify(device, 2, OUTPUT, 24), 0, 'INVAL_INODE of the root')
-  t.equal(native.notifyLater(device, 2, OUTPUT, 24), 0)
   t.equal(native.umount(Buffer.from(target), 2), 0)
   t.equal(await ended, -ENODEV)
   t.equal(native.devFuseNext(), -ENODEV)

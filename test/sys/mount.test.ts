@@ -40,7 +40,7 @@ t.test('mount and umount pass errors through', async (t) => {
   t.equal(native.umount(Buffer.from(path), 0), process.getuid?.() === 0 ? -EINVAL : -EPERM)
   const mounted = native.mount('x', Buffer.from('/dev/null'), 'tmpfs', 0, '')
   t.equal(mounted, process.getuid?.() === 0 ? -ENOTDIR : -EPERM)
-  t.equal(native.backingOpen(54321, 0), -EBADF)
+  t.equal(native.backingOpen(54321, 0, 1), -EBADF)
   t.ok(native.cloneDevice(54321) < 0)
 })
 
