@@ -8,6 +8,7 @@ import { startContainer } from '../mount/container-run.js'
 import { UsageError } from '../mount/errors.js'
 import { startTime } from '../mount/mount-info.js'
 import { makePlaceholders } from '../mount/placeholders.js'
+import { runtimeDir } from '../mount/runtime-dir.js'
 import {
   type Container,
   createContainer,
@@ -30,7 +31,9 @@ const OWN_FAILURE = 125
 /** Runs this whole command again as root of a user namespace: an ordinary user may mount there. */
 function runInUserNamespace(root: string | undefined): number {
   const args = ['--user', '--map-root-user', '--mount', '--', process.execPath, ...process.argv.slice(1)]
-  const env = { ...process.env, MICA_IN_USERNS: '1', MICA_ROOT: storeRoot(root) }
+  // Root of a namespace has no /run/mica: records stay where the user's are.
+  const dirs = { MICA_ROOT: storeRoot(root), MICA_RUNTIME_DIR: runtimeDir() }
+  const env = { ...process.env, MICA_IN_USERNS: '1', ...dirs }
   const done = spawnSync('unshare', args, { stdio: 'inherit', env })
   if (done.error !== undefined)
     throw new UsageError('this takes root, or unshare (util-linux) and user namespaces')

@@ -14,7 +14,7 @@ import { unmountPath } from './device.js'
 import { MountError, systemError } from './errors.js'
 import { launch } from './launch.js'
 import { FS_TYPE, mountAt, startTime } from './mount-info.js'
-import { recordAt } from './runtime-dir.js'
+import { isInitialUserNamespace, recordAt } from './runtime-dir.js'
 
 const GONE_MS = 5000
 const POLL_MS = 5
@@ -36,7 +36,9 @@ export async function mountContainer(
   if (isMounted(store, container.id)) return { path: merged, isNew: false }
   const lower = lowersOf(store, container.image)
   // Only layers of the store are sure never to change.
-  const index = lower.length === 0 ? {} : { indexDir: store.layout.indexes }
+  // An index holds the owners of whoever unpacked: in a user namespace these are other numbers.
+  const hasIndex = lower.length > 0 && isInitialUserNamespace()
+  const index = hasIndex ? { indexDir: store.layout.indexes } : {}
   // An image may have no layers (FROM scratch); a mount has at least one.
   if (lower.length === 0) lower.push(empty)
   await launch({ args: formatArguments(merged, { lower, upper, work, ...index }) })

@@ -40,7 +40,7 @@ export function runtimeDir(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /** Tells whether uid 0 here is uid 0 of the machine: /run may belong to somebody else otherwise. */
-function isInitialUserNamespace(): boolean {
+export function isInitialUserNamespace(): boolean {
   try {
     return /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'))
   } catch {
