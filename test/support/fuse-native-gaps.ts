@@ -5,6 +5,7 @@ const times = 'times come and go in milliseconds, and the package passes the ati
 const caller = 'the package does not tell who asks: what is made belongs to the server'
 const renameFlags = 'libfuse 2 knows no flags of rename'
 const hidden = 'libfuse renames an open file that is removed to .fuse_hidden…'
+const nameless = 'a removed directory has no path by which libfuse could ask'
 const utf8 = 'names reach the package as UTF-8 strings'
 const acl = 'libfuse 2 does not agree on POSIX ACLs, nor on passing the umask'
 const operation = 'no such operation in libfuse 2 or in the package'
@@ -56,6 +57,13 @@ const cases: readonly (readonly [reason: string, titles: readonly string[]])[] =
     [
       'after SIGKILL of the server the next mount shows what was there, and no temporary file',
       'a read-only fd of an unlinked lower file reads on, and fchmod makes no name',
+    ],
+  ],
+  [
+    nameless,
+    [
+      'a removed lower directory that is still open can be changed',
+      'an empty lower directory that a rename overwrites stays with who has it open',
     ],
   ],
   [utf8, ['names and xattr names that are not UTF-8 survive listing, copy-up and removal']],
