@@ -143,12 +143,14 @@ bool sendAll(int fd, const std::string &text) {
     if (count > 0) sent += static_cast<size_t>(count);
     else if (errno != EAGAIN || !isReady(fd, POLLOUT, TAKE_MS)) return false;
   }
-  return shutdown(fd, SHUT_WR) == 0;
+  return true;
 }
 
 class Lines {
 public:
   explicit Lines(int fd) : fd_(fd) {}
+  /** Whether next() said false because the time was over. */
+  bool isLate = false;
   /** The next line without its end; false at the end, on an error and after the time. */
   bool next(std::string &line, int timeoutMs) {
     for (;;) {
@@ -161,7 +163,11 @@ public:
       char part[4096];
       ssize_t count = recv(fd_, part, sizeof part, 0);
       if (count > 0) text_.append(part, static_cast<size_t>(count));
-      else if (count == 0 || errno != EAGAIN || !isReady(fd_, POLLIN, timeoutMs)) return false;
+      else if (count == 0 || errno != EAGAIN) return false;
+      else if (!isReady(fd_, POLLIN, timeoutMs)) {
+        isLate = true;
+        return false;
+      }
     }
   }
 
@@ -170,6 +176,16 @@ private:
   std::string text_;
 };
 
+/** The outcome when a server that has taken a mount on says no more. */
+Outcome late(const Lines &lines) {
+  Outcome outcome;
+  if (!lines.isLate) return outcome;
+  outcome.kind = HandOver::failed;
+  outcome.status = 1;
+  outcome.words = "mica-overlay: the mount server did not answer within a minute; try again, or set MICA_SERVER_IDLE=0\n";
+  return outcome;
+}
+
 Outcome converse(int fd, char *const *argv) {
   Outcome outcome;
   std::string request("mica-overlay");
@@ -177,12 +193,15 @@ Outcome converse(int fd, char *const *argv) {
   for (; *argv; argv++) request.append(*argv).push_back('\0');
   Lines lines(fd);
   std::string line;
-  if (!sendAll(fd, request) || !lines.next(line, TAKE_MS)) return outcome;
+  char length[9];
+  snprintf(length, sizeof length, "%08zx", request.size());
+  if (!sendAll(fd, length + request) || !lines.next(line, TAKE_MS)) return outcome;
   int status = 0, used = 0;
-  if (line == "taken" && !lines.next(line, MOUNT_MS)) return outcome;
+  // From "go" on the mount is the server's, unless that ends: a second one would be in its way.
+  if (line == "taken" && (!sendAll(fd, "go\n") || !lines.next(line, MOUNT_MS))) return late(lines);
   while (startsWith(line.c_str(), "warn ")) {
     outcome.words += line.substr(5) + "\n";
-    if (!lines.next(line, MOUNT_MS)) return Outcome();
+    if (!lines.next(line, MOUNT_MS)) return late(lines);
   }
   if (line == "ok") outcome.kind = HandOver::done;
   else if (sscanf(line.c_str(), "error %d %n", &status, &used) == 1 && used > 0) {

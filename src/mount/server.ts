@@ -6,8 +6,10 @@
 // whom this process may act in every respect. Mounts share nothing but the process; what a
 // thread does for its mount is daemon.ts, as for a mount with a process of its own.
 //
-// The conversation: `mica-overlay`, NUL, the arguments each with a NUL, end of input. The answers are lines:
-// `own` (start a process of your own) or `taken`; then `warn WORDS`…, and `ok` or `error STATUS WORDS`.
+// The conversation: eight hexadecimal digits, the number of bytes that follow; `mica-overlay` and the arguments,
+// each with a NUL. The answers are lines: `own` (start a process of your own) or `taken`; the caller then
+// says `go`, or is gone because that took too long for it, and has a process of its own: nothing is mounted
+// here. Then `warn WORDS`…, and `ok` or `error STATUS WORDS`.
 
 import { renameSync, rmSync, statSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
@@ -21,6 +23,7 @@ import { decodePath, showPath } from './path-bytes.js'
 
 const GREETING = 'mica-overlay'
 const REQUEST_MAX = 1 << 20
+const LENGTH_DIGITS = 8
 /** How long a server without mounts waits for another one. */
 const IDLE_MS = 30_000
 /** Threads that are kept for mounts to come. */
@@ -119,15 +122,19 @@ export class MountServer {
   }
 
   #accept(socket: Socket): void {
-    const parts: Buffer[] = []
-    let length = 0
+    let bytes = Buffer.alloc(0)
     socket.on('error', () => socket.destroy())
-    socket.on('data', (part: Buffer) => {
-      parts.push(part)
-      length += part.length
-      if (length > REQUEST_MAX) socket.destroy()
-    })
-    socket.on('end', () => void this.#serve(socket, Buffer.concat(parts)))
+    const take = (part: Buffer): void => {
+      bytes = Buffer.concat([bytes, part])
+      if (bytes.length < LENGTH_DIGITS) return
+      const length = Number.parseInt(bytes.toString('latin1', 0, LENGTH_DIGITS), 16)
+      if (!(length <= REQUEST_MAX)) return void socket.destroy()
+      if (bytes.length < LENGTH_DIGITS + length) return
+      socket.off('data', take)
+      void this.#serve(socket, bytes.subarray(LENGTH_DIGITS))
+    }
+    socket.on('data', take)
+    socket.on('end', () => socket.end())
   }
 
   async #serve(socket: Socket, bytes: Buffer): Promise<void> {
@@ -137,7 +144,12 @@ export class MountServer {
     socket.on('close', () => {
       isWanted = false
     })
+    const isAgreed = new Promise<boolean>((resolve) => {
+      socket.once('data', () => resolve(true))
+      socket.once('close', () => resolve(false))
+    })
     socket.write('taken\n')
+    if (!(await isAgreed)) return
     const thread = this.#takeThread()
     const { mountpoint, warnings } = request
     try {

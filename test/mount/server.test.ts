@@ -251,6 +251,37 @@ house('a server that does not answer is passed over', (t, h) => {
   lazyUnmount(h.at('first'))
 })
 
+/** Asks the server as the launcher does, and hears that it takes the mount on; says `words` then, if any, and goes. */
+const CALLER = `
+import socket, sys
+path, words, *arguments = sys.argv[1:]
+request = b"".join(each.encode() + b"\\0" for each in ["mica-overlay", *arguments])
+caller = socket.socket(socket.AF_UNIX)
+caller.connect(path)
+caller.sendall(b"%08x" % len(request) + request)
+print(caller.recv(100).decode(), end="")
+if words:
+    caller.sendall(words.encode())
+    print(caller.recv(100).decode(), end="")
+`
+
+house('a caller that has gone before it said go gets no mount', (t, h) => {
+  h.mustMount('first')
+  h.whenOpen()
+  mkdirSync(h.path('second'))
+  const path = join(h.runtime, h.sockets()[0]!)
+  const mount = ['-o', `lowerdir=${h.path('lower')}`, h.path('second')]
+  const ask = (words: string) =>
+    spawnSync('python3', ['-c', CALLER, path, words, ...mount], { encoding: 'utf8' })
+  t.equal(ask('').stdout, 'taken\n')
+  pause(500)
+  t.same(mountsBelow(h.path('second')), [])
+  t.equal(ask('go\n').stdout, 'taken\nok\n')
+  t.same(mountsBelow(h.path('second')), [h.path('second')])
+  h.mica('umount', h.path('second'))
+  h.mica('umount', h.at('first'))
+})
+
 house('SIGTERM takes all mounts off', (t, h) => {
   h.mustMount('first')
   h.whenOpen()
