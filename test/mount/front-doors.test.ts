@@ -226,11 +226,6 @@ door('bad input ends in one line and a status, with nothing changed', (t, s) => 
       2,
       'mount: --uidmapping=0:1 is malformed: give DISK:SHOWN:COUNT triplets, as in 0:100000:65536',
     ],
-    [
-      ['mount', '--lower', s.at('base'), '--transport', 'fuse-native', s.mnt],
-      1,
-      `mount ${s.mnt}: the transport fuse-native is not available; use --transport dev-fuse`,
-    ],
     [['umount', s.mnt], 1, `umount ${s.mnt}: not a mica mount; mica ls lists them`],
     [['stats', s.mnt], 1, `stats ${s.mnt}: not a live mica mount; mica ls lists them`],
     [['chroot', '/none'], 125, 'chroot /none: root /none: no such file or directory'],
