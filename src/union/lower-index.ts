@@ -10,7 +10,16 @@ import { SCRATCH_STAT, STAT_SIZE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { at, N_BACKING, N_IO } from './inode-table.js'
 import { buildLowerSnapshot } from './readdir.js'
-import { cookieAfter, entryAfter, HIDDEN, hashAt, releaseSnapshot } from './snapshot.js'
+import {
+  E_INFO,
+  E_LENGTH,
+  E_NAME,
+  firstEntry,
+  HIDDEN,
+  hashAt,
+  nextEntry,
+  releaseSnapshot,
+} from './snapshot.js'
 import type { Tables } from './tables.js'
 import type { Union } from './union.js'
 
@@ -104,11 +113,8 @@ function fill(t: Tables, table: number, first: number, slots: number): void {
   words[base] = first
   words[base + 1] = slots - 1
   words.fill(0, base + 2, base + 2 + slots)
-  for (let cookie = 0; ; ) {
-    const place = entryAfter(t, first, cookie)
-    if (place === 0) return
-    cookie = cookieAfter(t, place)
-    let slot = hashAt(t.blockBytes, place + 16, t.blocks[(place >> 2) + 3]!) & (slots - 1)
+  for (let place = firstEntry(t, first); place !== 0; place = nextEntry(t, place)) {
+    let slot = hashAt(t.blockBytes, place + E_NAME, t.blocks[(place >> 2) + E_LENGTH]!) & (slots - 1)
     while (words[base + 2 + slot] !== 0) slot = (slot + 1) & (slots - 1)
     words[base + 2 + slot] = place
   }
@@ -123,11 +129,11 @@ function search(u: Union, table: number, name: number, length: number): number {
     const place = words[base + 2 + slot]!
     if (place === 0) return NOWHERE
     const w = place >> 2
-    if (blocks[w + 3] !== length) continue
+    if (blocks[w + E_LENGTH] !== length) continue
     let i = 0
-    while (i < length && blockBytes[place + 16 + i] === u.bytes[name + i]) i++
+    while (i < length && blockBytes[place + E_NAME + i] === u.bytes[name + i]) i++
     if (i < length) continue
-    const info = blocks[w + 2]!
+    const info = blocks[w + E_INFO]!
     return (info & 0xff) === HIDDEN ? NOWHERE : info >>> 8
   }
 }

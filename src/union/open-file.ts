@@ -5,6 +5,7 @@
 // cached ones live all are cached (N_IO counts them, + and -). A lower backing id is never given to
 // an open that may write: the kernel would write to the lower file.
 
+import { readFileSync } from 'node:fs'
 import { EBADF, EIO, ENOENT, ENOMEM, EPERM, EROFS, ESTALE } from '../base/errno.js'
 import { SCRATCH_STAT, SCRATCH_VALUE, STAT_GID, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
 import { NO_HANDLE, PARKED } from '../vfs/file-system.js'
@@ -128,10 +129,21 @@ export function killSuid(u: Union, fd: number): number {
   if (r < 0) return r
   const mode = u.u32[(SCRATCH_STAT >> 2) + STAT_MODE]!
   let wanted = mode & ~0o4000
-  const isMember = u.caller.gid === u.u32[(SCRATCH_STAT >> 2) + STAT_GID]!
-  if ((mode & 0o2000) !== 0 && ((mode & 0o010) !== 0 || !isMember)) wanted &= ~0o2000
+  const gid = u.u32[(SCRATCH_STAT >> 2) + STAT_GID]!
+  if ((mode & 0o2000) !== 0 && ((mode & 0o010) !== 0 || !isMember(u, gid))) wanted &= ~0o2000
   if (wanted === mode) return 0
   return u.hasOverride ? changeOverride(u, fd, 0, -1, -1, wanted) : u.sys.chmodAt(fd, 0, wanted & 0o7777)
+}
+
+/** Tells whether the caller is in a group. The request names his first one only; others are seldom asked for. */
+function isMember(u: Union, gid: number): boolean {
+  if (u.caller.gid === gid) return true
+  try {
+    const status = readFileSync(`/proc/${u.caller.pid}/status`, 'latin1')
+    return (/^Groups:(.*)$/m.exec(status)?.[1] ?? '').trim().split(/\s+/).includes(String(gid))
+  } catch {
+    return false
+  }
 }
 
 /** The file was copied up since its lower was opened: open it anew. */

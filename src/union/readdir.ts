@@ -53,15 +53,19 @@ import {
 import { ENTRY_NAME } from './scratch.js'
 import {
   ageIfOld,
-  cookieAfter,
+  cookieOf,
   dropSnapshot,
+  E_INFO,
+  E_LENGTH,
+  E_NAME,
   entryAfter,
+  firstEntry,
   HIDDEN,
   hashAt,
   holdSnapshot,
   isAged,
-  isCookie,
   N_SNAPSHOT,
+  nextEntry,
   releaseSnapshot,
   type SnapshotWriter,
 } from './snapshot.js'
@@ -104,8 +108,8 @@ export function openDirectory(u: Union, node: number): number {
   t.nodes[at(node) + N_OPENS]!++
   t.unlock()
   u.opened.handle = slot
-  // What the kernel kept has the cookies of a snapshot: without one there is nothing to go on with.
-  u.opened.flags = FOPEN_CACHE_DIR | (snapshot === 0 ? 0 : FOPEN_KEEP_CACHE)
+  // The kernel drops what it kept when the directory changes; cookies stay good.
+  u.opened.flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE
   u.opened.backingId = 0
   return 0
 }
@@ -174,7 +178,11 @@ export function buildSnapshot(u: Union, node: number): number {
   t.unlock()
   // A removed directory is empty, whatever lies below its old place.
   if ((info & F_NAMELESS) !== 0) u.other.count = 0
-  return merge(u, writer, node)
+  const first = merge(u, writer, node)
+  if (first < 0) return first
+  if (writer.sort()) return writer.first
+  writer.abandon()
+  return -ENOMEM
 }
 
 /** The same for the lowers alone, without `.` and `..`. Sets `count.entries`. */
@@ -356,18 +364,18 @@ function impureIno(u: Union, node: number, fd: number, name: number, length: num
 
 /** A name of the upper that is hidden or a file further down: it is not merged with what is below that. */
 function settle(u: Union, place: number): void {
-  const info = u.t.blocks[(place >> 2) + 2]!
-  if ((info & 0xff) === T_DIR && u.isUpper(info >>> 8)) u.t.blocks[(place >> 2) + 2] = T_DIR | (1 << 8)
+  const info = u.t.blocks[(place >> 2) + E_INFO]!
+  if ((info & 0xff) === T_DIR && u.isUpper(info >>> 8)) u.t.blocks[(place >> 2) + E_INFO] = T_DIR | (1 << 8)
 }
 
 /** A name of the upper that is a directory below too: it shows the topmost lower's ino if merged. */
 function adoptIno(u: Union, node: number, place: number): void {
   const t = u.t
   const word = place >> 2
-  const info = t.blocks[word + 2]!
+  const info = t.blocks[word + E_INFO]!
   if ((info & 0xff) !== T_DIR || !u.isUpper(info >>> 8)) return
-  const length = t.blocks[word + 3]!
-  for (let i = 0; i < length; i++) u.bytes[ENTRY_NAME + i] = t.blockBytes[place + 16 + i]!
+  const length = t.blocks[word + E_LENGTH]!
+  for (let i = 0; i < length; i++) u.bytes[ENTRY_NAME + i] = t.blockBytes[place + E_NAME + i]!
   u.bytes[ENTRY_NAME + length] = 0
   const markers = readMarkers(u, dirFd(u, node, 0), ENTRY_NAME)
   // Noted as done by moving the entry's layer below the upper: the hint is for files only.
@@ -389,43 +397,31 @@ export function readDirectory(
   const t = u.t
   const first = snapshotOf(u, node, slot, offset)
   if (first < 0) return first
-  if (!isCookie(t, first, offset)) return 0
   let used = 0
-  let cookie = offset
-  for (;;) {
-    const place = entryAfter(t, first, cookie)
-    if (place === 0) return used
+  for (let place = entryAfter(t, first, offset); place !== 0; place = nextEntry(t, place)) {
     const w = place >> 2
-    cookie = cookieAfter(t, place)
-    const type = t.blocks[w + 2]! & 0xff
-    if (type === HIDDEN) continue
-    const length = t.blocks[w + 3]!
+    const type = t.blocks[w + E_INFO]! & 0xff
+    const length = t.blocks[w + E_LENGTH]!
     const size = (DIRENT_HEAD + length + 7) & ~7
     if (used + size > capacity) return used
-    writeDirent(u, place, out + used, cookie, type, length)
+    writeDirent(u, place, out + used, type, length)
     used += size
   }
+  return used
 }
 
-function writeDirent(
-  u: Union,
-  place: number,
-  out: number,
-  cookie: number,
-  type: number,
-  length: number,
-): void {
+function writeDirent(u: Union, place: number, out: number, type: number, length: number): void {
   const t = u.t
   const o = out >> 2
   const w = place >> 2
   u.i32[o] = t.blocks[w]!
   u.i32[o + 1] = t.blocks[w + 1]!
-  u.u32[o + 2] = cookie
+  u.u32[o + 2] = cookieOf(t, place)
   u.u32[o + 3] = 0
   u.u32[o + 4] = length
   u.u32[o + 5] = type
   const to = out + DIRENT_HEAD
-  const from = place + 16
+  const from = place + E_NAME
   for (let i = 0; i < length; i++) u.bytes[to + i] = t.blockBytes[from + i]!
   for (let i = length; i < length + 8; i++) u.bytes[to + i] = 0
 }
@@ -446,27 +442,21 @@ export function readDirectoryPlus(
   const t = u.t
   const first = snapshotOf(u, node, slot, offset)
   if (first < 0) return first
-  if (!isCookie(t, first, offset)) return 0
   const isOld = isAged(t, first)
   const hasIndex = u.index !== null && t.nodes[at(node) + N_STACKED] !== 0
   let used = 0
-  let cookie = offset
   batch.count = 0
   u.isListing = true
-  for (;;) {
-    const place = entryAfter(t, first, cookie)
-    if (place === 0) break
+  for (let place = entryAfter(t, first, offset); place !== 0; place = nextEntry(t, place)) {
     const w = place >> 2
-    const info = t.blocks[w + 2]!
+    const info = t.blocks[w + E_INFO]!
     const type = info & 0xff
-    const length = t.blocks[w + 3]!
+    const length = t.blocks[w + E_LENGTH]!
     const size = (ENTRY_BYTES + DIRENT_HEAD + length + 7) & ~7
-    if (type !== HIDDEN && used + size > capacity) break
-    cookie = cookieAfter(t, place)
-    if (type === HIDDEN) continue
+    if (used + size > capacity) break
     const entry = out + used
     u.u32.fill(0, entry >> 2, (entry + ENTRY_BYTES) >> 2)
-    writeDirent(u, place, entry + ENTRY_BYTES, cookie, type, length)
+    writeDirent(u, place, entry + ENTRY_BYTES, type, length)
     const name = entry + ENTRY_BYTES + DIRENT_HEAD
     if (!isDots(u.bytes, name, length) && !enterKnown(u, node, name, length, entry)) {
       const isIndexed = hasIndex && info >>> 8 >= u.indexBase
@@ -521,7 +511,7 @@ function flushBatch(u: Union, parent: number): void {
     found.markers = 0
     found.ino[0] = u.t.blocks[place]!
     found.ino[1] = u.t.blocks[place + 1]!
-    enter(u, parent, entry, u.t.blocks[place + 3]!, w)
+    enter(u, parent, entry, u.t.blocks[place + E_LENGTH]!, w)
   }
 }
 
@@ -566,12 +556,7 @@ export function isEmpty(u: Union, node: number): number {
   if (first < 0) return first
   const t = u.t
   let shown = 0
-  for (let cookie = 0; shown < 3; ) {
-    const place = entryAfter(t, first, cookie)
-    if (place === 0) break
-    cookie = cookieAfter(t, place)
-    if ((t.blocks[(place >> 2) + 2]! & 0xff) !== HIDDEN) shown++
-  }
+  for (let place = firstEntry(t, first); place !== 0 && shown < 3; place = nextEntry(t, place)) shown++
   t.lock()
   releaseSnapshot(t, first)
   t.unlock()

@@ -2,11 +2,12 @@
 // that READDIR may come to any worker.
 //
 // A snapshot never changes. The node keeps the current one until the directory is changed through
-// the mount; every open handle that reads one keeps it too. An entry's place is its readdir cookie:
-// handles of one directory share the snapshot, so a cookie that the kernel cached for one handle
-// means the same for the next. Layout of an entry: ino (2 words), type | layer << 8, name length,
-// name bytes; 8-byte aligned. Block: next block, bytes used, references, flags, first block of the
-// chain (0 when free); then entries.
+// the mount; every open handle that reads one keeps it too. Its entries are in the order of their keys,
+// a hash of the name, and the key is the readdir cookie. So a cookie means the same in every snapshot of
+// a directory: whoever goes on in a newer one (the kernel's cache mixes them) meets each name that stayed
+// just once, as with the hashed directories of ext4. Layout of an entry: ino (2 words), type | layer << 8,
+// name length, key, name bytes; 8-byte aligned. Block: next block, bytes used, references, flags; then
+// entries. Lists for the union's own use are in no order and have no keys.
 
 import { at, N_INFO, N_LINK_NEXT, T_DIR, TYPE_MASK } from './inode-table.js'
 import { BLOCK_BYTES, H_COPIES } from './state.js'
@@ -19,8 +20,21 @@ export const B_NEXT = 0
 export const B_USED = 1
 export const B_REFERENCES = 2
 export const B_FLAGS = 3
-export const B_FIRST = 4
-const BLOCK_HEAD = 24
+const BLOCK_HEAD = 16
+
+/** Words of an entry. */
+export const E_INO = 0
+export const E_INFO = 2
+export const E_LENGTH = 3
+const E_KEY = 4
+/** Byte of an entry where its name begins. */
+export const E_NAME = 20
+
+/** Names have keys from here on; below are those of `.` and `..`. */
+const KEY_MIN = 16
+/** Names of one hash have keys one after another; so much room is between hashes. */
+const RANK_BITS = 6
+const HASHES = 2 ** 24
 
 /** The layers noted in the entries may be out of date: something below was copied up. */
 export const SNAPSHOT_OLD_LAYERS = 1
@@ -30,8 +44,8 @@ export const HIDDEN = 0xff
 
 const BLOCK_WORDS = BLOCK_BYTES >> 2
 
-/** Under the lock: returns an empty block of the chain `first` (0: its first), 0 when memory is out. */
-function allocBlock(t: Tables, first: number): number {
+/** Under the lock: returns an empty block, 0 when memory is out. */
+function allocBlock(t: Tables): number {
   let block = t.blockSlabs.alloc(0, 1)
   if (block === 0) {
     dropIdle(t)
@@ -43,7 +57,6 @@ function allocBlock(t: Tables, first: number): number {
   t.blocks[b + B_USED] = BLOCK_HEAD
   t.blocks[b + B_REFERENCES] = 1
   t.blocks[b + B_FLAGS] = 0
-  t.blocks[b + B_FIRST] = first === 0 ? block : first
   return block
 }
 
@@ -63,7 +76,6 @@ export function releaseSnapshot(t: Tables, first: number): void {
   if (--t.blocks[first * BLOCK_WORDS + B_REFERENCES]! > 0) return
   for (let block = first; block !== 0; ) {
     const next = t.blocks[block * BLOCK_WORDS + B_NEXT]!
-    t.blocks[block * BLOCK_WORDS + B_FIRST] = 0
     t.blockSlabs.free(block)
     block = next
   }
@@ -119,7 +131,7 @@ export class SnapshotWriter {
     }
     this.count = 0
     this.#t.lock()
-    this.first = this.#block = allocBlock(this.#t, 0)
+    this.first = this.#block = allocBlock(this.#t)
     this.#t.unlock()
     return this.first !== 0
   }
@@ -138,9 +150,9 @@ export class SnapshotWriter {
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const place = this.#set[slot]!
       if (place === 0) return 0
-      if (blocks[(place >> 2) + 3] !== length) continue
+      if (blocks[(place >> 2) + E_LENGTH] !== length) continue
       let i = 0
-      while (i < length && blockBytes[place + 16 + i] === bytes[name + i]) i++
+      while (i < length && blockBytes[place + E_NAME + i] === bytes[name + i]) i++
       if (i === length) return place
     }
   }
@@ -157,26 +169,14 @@ export class SnapshotWriter {
     hi: number,
   ): number {
     const t = this.#t
-    const size = (16 + length + 7) & ~7
-    let b = this.#block * BLOCK_WORDS
-    // A block is never filled to its last byte: a cookie must not look like the next block's.
-    if (t.blocks[b + B_USED]! + size >= BLOCK_BYTES) {
-      t.lock()
-      const next = allocBlock(t, this.first)
-      t.unlock()
-      if (next === 0) return 0
-      t.blocks[b + B_NEXT] = next
-      this.#block = next
-      b = next * BLOCK_WORDS
-    }
-    const place = this.#block * BLOCK_BYTES + t.blocks[b + B_USED]!
-    t.blocks[b + B_USED]! += size
+    const place = this.#room(length)
+    if (place === 0) return 0
     const w = place >> 2
-    t.blocks[w] = lo
-    t.blocks[w + 1] = hi
-    t.blocks[w + 2] = type | (layer << 8)
-    t.blocks[w + 3] = length
-    for (let i = 0; i < length; i++) t.blockBytes[place + 16 + i] = bytes[name + i]!
+    t.blocks[w + E_INO] = lo
+    t.blocks[w + E_INO + 1] = hi
+    t.blocks[w + E_INFO] = type | (layer << 8)
+    t.blocks[w + E_LENGTH] = length
+    for (let i = 0; i < length; i++) t.blockBytes[place + E_NAME + i] = bytes[name + i]!
     if (++this.count * 2 > this.#set.length) this.#grow(hashAt)
     const mask = this.#set.length - 1
     let slot = hash & mask
@@ -185,17 +185,113 @@ export class SnapshotWriter {
     return place
   }
 
+  /** Returns the place for an entry at the end of the chain, 0 when memory is out. */
+  #room(length: number): number {
+    const t = this.#t
+    const size = entrySize(length)
+    let b = this.#block * BLOCK_WORDS
+    if (t.blocks[b + B_USED]! + size > BLOCK_BYTES) {
+      t.lock()
+      const next = allocBlock(t)
+      t.unlock()
+      if (next === 0) return 0
+      t.blocks[b + B_NEXT] = next
+      this.#block = next
+      b = next * BLOCK_WORDS
+    }
+    const place = this.#block * BLOCK_BYTES + t.blocks[b + B_USED]!
+    t.blocks[b + B_USED]! += size
+    return place
+  }
+
+  /**
+   * Brings the entries that show into the order of their keys. Returns false when memory is out; then the
+   * snapshot is still to be abandoned. No entry can be found or added afterwards.
+   */
+  sort(): boolean {
+    const t = this.#t
+    const order = this.#order()
+    const unsorted = this.first
+    t.lock()
+    this.first = this.#block = allocBlock(t)
+    t.unlock()
+    let isWhole = this.first !== 0
+    let key = 0
+    for (let i = 0; i < order.length && isWhole; i++) {
+      const from = (order[i]! % PLACES) * 8
+      const length = t.blocks[(from >> 2) + E_LENGTH]!
+      const next = Math.floor(order[i]! / PLACES)
+      key = next <= DOT_DOT ? next : Math.max(key + 1, next * 2 ** RANK_BITS + KEY_MIN)
+      const place = this.#room(length)
+      isWhole = place !== 0
+      if (!isWhole) break
+      t.blockBytes.copyWithin(place, from, from + E_NAME + length)
+      t.blocks[(place >> 2) + E_KEY] = key
+    }
+    t.lock()
+    if (this.first !== 0) releaseSnapshot(t, isWhole ? unsorted : this.first)
+    t.unlock()
+    if (!isWhole) this.first = unsorted
+    return isWhole
+  }
+
+  /** Returns hash and place of each entry that shows, both in one number, sorted; names of one hash by their bytes. */
+  #order(): Float64Array {
+    const { blocks, blockBytes } = this.#t
+    let order = new Float64Array(this.count)
+    let used = 0
+    for (const place of this.#set) {
+      if (place === 0 || (blocks[(place >> 2) + E_INFO]! & 0xff) === HIDDEN) continue
+      order[used++] =
+        sortHash(blockBytes, place + E_NAME, blocks[(place >> 2) + E_LENGTH]!) * PLACES + place / 8
+    }
+    order = order.subarray(0, used).sort()
+    for (let i = 1; i < used; i++) {
+      for (let j = i; j > 0 && Math.floor(order[j]! / PLACES) === Math.floor(order[j - 1]! / PLACES); j--) {
+        if (this.#compare(order[j - 1]!, order[j]!) <= 0) break
+        const other = order[j]!
+        order[j] = order[j - 1]!
+        order[j - 1] = other
+      }
+    }
+    return order
+  }
+
+  #compare(one: number, other: number): number {
+    const { blocks, blockBytes } = this.#t
+    const [a, b] = [(one % PLACES) * 8, (other % PLACES) * 8]
+    const name = (place: number) =>
+      blockBytes.subarray(place + E_NAME, place + E_NAME + blocks[(place >> 2) + E_LENGTH]!)
+    return Buffer.compare(name(a), name(b))
+  }
+
   #grow(hashOf: (bytes: Uint8Array, name: number, length: number) => number): void {
     const old = this.#set
     this.#set = new Int32Array(old.length * 4)
     const mask = this.#set.length - 1
     for (const place of old) {
       if (place === 0) continue
-      let slot = hashOf(this.#t.blockBytes, place + 16, this.#t.blocks[(place >> 2) + 3]!) & mask
+      let slot = hashOf(this.#t.blockBytes, place + E_NAME, this.#t.blocks[(place >> 2) + E_LENGTH]!) & mask
       while (this.#set[slot] !== 0) slot = (slot + 1) & mask
       this.#set[slot] = place
     }
   }
+}
+
+/** As many as there can be places, in units of 8 bytes; times HASHES it is below 2^53. */
+const PLACES = 2 ** 28
+const DOT = 1
+const DOT_DOT = 2
+
+function entrySize(length: number): number {
+  return (E_NAME + length + 7) & ~7
+}
+
+/** What entries are sorted by: some bits of the name's hash; `.` and `..` come first. */
+function sortHash(bytes: Uint8Array, name: number, length: number): number {
+  if (bytes[name] === 0x2e && length === 1) return DOT
+  if (bytes[name] === 0x2e && bytes[name + 1] === 0x2e && length === 2) return DOT_DOT
+  return DOT_DOT + 1 + ((hashAt(bytes, name, length) >>> 8) % (HASHES - DOT_DOT - 1))
 }
 
 /** Hash of a name among its siblings. */
@@ -207,38 +303,34 @@ export function hashAt(bytes: Uint8Array, name: number, length: number): number 
   return h ^ (h >>> 13)
 }
 
-/**
- * Tells whether a cookie is one of a snapshot's. Users may seek to any number, and a cookie that the
- * kernel kept may be of a snapshot that is gone.
- */
-export function isCookie(t: Tables, first: number, cookie: number): boolean {
-  if (cookie === 0) return true
-  const block = Math.floor((cookie * 8) / BLOCK_BYTES)
-  if (block <= 0 || (block + 1) * BLOCK_BYTES > t.blockBytes.length) return false
-  if (t.blocks[block * BLOCK_WORDS + B_FIRST] !== first) return false
-  const place = cookie * 8
-  const end = block * BLOCK_BYTES + t.blocks[block * BLOCK_WORDS + B_USED]!
-  let entry = block * BLOCK_BYTES + BLOCK_HEAD
-  while (entry < place && entry < end) entry = cookieAfter(t, entry) * 8
-  return entry === place
+/** Returns the place of a list's first entry, 0 when it has none. */
+export function firstEntry(t: Tables, first: number): number {
+  return t.blocks[first * BLOCK_WORDS + B_USED] === BLOCK_HEAD ? 0 : first * BLOCK_BYTES + BLOCK_HEAD
 }
 
-/**
- * Returns the place of the first entry at or after a cookie (0: the start; else one that isCookie())
- * of a snapshot, or 0 at the end. Hidden entries are not passed over here.
- */
-export function entryAfter(t: Tables, first: number, cookie: number): number {
-  let block = cookie === 0 ? first : Math.floor((cookie * 8) / BLOCK_BYTES)
-  let offset = cookie === 0 ? BLOCK_HEAD : (cookie * 8) % BLOCK_BYTES
-  while (offset >= t.blocks[block * BLOCK_WORDS + B_USED]!) {
-    block = t.blocks[block * BLOCK_WORDS + B_NEXT]!
-    if (block === 0) return 0
-    offset = BLOCK_HEAD
-  }
-  return block * BLOCK_BYTES + offset
+/** Returns the place of the entry behind the one at `place`, or 0 at the end. */
+export function nextEntry(t: Tables, place: number): number {
+  const next = place + entrySize(t.blocks[(place >> 2) + E_LENGTH]!)
+  const block = Math.floor(place / BLOCK_BYTES)
+  if (next < block * BLOCK_BYTES + t.blocks[block * BLOCK_WORDS + B_USED]!) return next
+  const after = t.blocks[block * BLOCK_WORDS + B_NEXT]!
+  return after === 0 ? 0 : firstEntry(t, after)
 }
 
 /** The cookie that means "after the entry at `place`". */
-export function cookieAfter(t: Tables, place: number): number {
-  return (place + ((16 + t.blocks[(place >> 2) + 3]! + 7) & ~7)) >> 3
+export function cookieOf(t: Tables, place: number): number {
+  return t.blocks[(place >> 2) + E_KEY]!
+}
+
+/** Returns the place of a snapshot's first entry behind a cookie (0: the start), or 0 at the end. Any number is one. */
+export function entryAfter(t: Tables, first: number, cookie: number): number {
+  let block = first
+  for (;;) {
+    const next = t.blocks[block * BLOCK_WORDS + B_NEXT]!
+    if (next === 0 || cookieOf(t, next * BLOCK_BYTES + BLOCK_HEAD) > cookie) break
+    block = next
+  }
+  let place = firstEntry(t, block)
+  while (place !== 0 && cookieOf(t, place) <= cookie) place = nextEntry(t, place)
+  return place
 }

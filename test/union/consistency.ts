@@ -327,8 +327,8 @@ class Checker {
         }
         used.add(block)
         this.#expect(
-          blocks[block * BLOCK_WORDS + B_USED]! < BLOCK_BYTES,
-          `block ${block} is full to its last byte`,
+          blocks[block * BLOCK_WORDS + B_USED]! <= BLOCK_BYTES,
+          `block ${block} is overfull`,
         )
         this.#expect(blocks[block * BLOCK_WORDS + B_FLAGS]! >> 1 === 0, `block ${block} has unknown flags`)
       }
