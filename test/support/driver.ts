@@ -77,18 +77,32 @@ function fuseConnection(path: string): string | undefined {
   return line?.split(' ')[2]?.split(':')[1]
 }
 
+/** Names in a directory of /proc; none when its process has gone. */
+function entriesOf(path: string): string[] {
+  try {
+    return readdirSync(path)
+  } catch {
+    return []
+  }
+}
+
+/** A file of /proc; '' when its process or fd has gone. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
 /** The processes that hold the FUSE connection of a mount. */
 export function daemonsOf(path: string): number[] {
   const connection = fuseConnection(path)
   const found = new Set<number>()
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
-        const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8')
-        if (new RegExp(`^fuse_connection:\\s*${connection}$`, 'm').test(info)) found.add(Number(pid))
-      }
-    } catch {
-      // The process or its fd has gone meanwhile.
+    for (const fd of entriesOf(`/proc/${pid}/fdinfo`)) {
+      const info = textOf(`/proc/${pid}/fdinfo/${fd}`)
+      if (new RegExp(`^fuse_connection:\\s*${connection}$`, 'm').test(info)) found.add(Number(pid))
     }
   }
   return [...found]

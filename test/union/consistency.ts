@@ -326,10 +326,7 @@ class Checker {
           break
         }
         used.add(block)
-        this.#expect(
-          blocks[block * BLOCK_WORDS + B_USED]! <= BLOCK_BYTES,
-          `block ${block} is overfull`,
-        )
+        this.#expect(blocks[block * BLOCK_WORDS + B_USED]! <= BLOCK_BYTES, `block ${block} is overfull`)
         this.#expect(blocks[block * BLOCK_WORDS + B_FLAGS]! >> 1 === 0, `block ${block} has unknown flags`)
       }
     }

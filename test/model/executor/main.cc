@@ -6,7 +6,7 @@
 //
 // --old-readers: an fd opened for reading before a copy-up may go on showing the lower's bytes, as
 // when the kernel serves it from there without asking. Such an fd is closed when it is next used. And
-// a write through an fd that is older than its file's set-id bits is root's, who leaves them in place.
+// a file loses its set-id bits before it is written.
 //
 // --quick: the last unmount doesn't wait for the daemon, and the workdir is not looked at.
 // Exit status: 0 both sides agree · 1 they differ (the reason on stdout) · 2 the run itself failed.
@@ -179,15 +179,19 @@ struct Run {
     return out;
   }
 
-  // A file that got its bits while it was open is written past the server, which can't clear them.
-  bool isPassedWrite(const std::string& verb, const std::string& target) const {
-    struct stat s;
-    if (verb == "fwrite") {
-      if (fstat(oracle.slots[atoi(target.c_str())], &s)) return false;
-    } else if ((verb != "write" && verb != "append" && verb != "creat") || fstatat(oracle.root, target.c_str(), &s, 0)) {
-      return false;
+  // Through an fd that is older than a file's set-id bits the kernel writes without asking: whether they go
+  // depends on who opened the file first. Nobody writes to such a file here before it has lost them.
+  void dropSetIds(const std::string& verb, const std::string& target) {
+    bool byFd = verb == "fwrite";
+    if (!byFd && verb != "write" && verb != "append" && verb != "creat") return;
+    for (Side* side : {&oracle, &unionSide}) {
+      struct stat s;
+      int slot = byFd ? side->slots[atoi(target.c_str())] : -1;
+      if (byFd ? fstat(slot, &s) : fstatat(side->root, target.c_str(), &s, 0)) continue;
+      if (!S_ISREG(s.st_mode) || !(s.st_mode & 06000)) continue;
+      if (byFd) fchmod(slot, s.st_mode & 01777);
+      else fchmodat(side->root, target.c_str(), s.st_mode & 01777, 0);
     }
-    return S_ISREG(s.st_mode) && (s.st_mode & 06000);
   }
 
   void closeOldReader(const std::string& verb, const Args& args) {
@@ -209,7 +213,7 @@ struct Run {
     Args args(words.begin() + 2, words.end());
     args.resize(6);
     if (options.oldReaders) closeOldReader(verb->name, args);
-    if (options.oldReaders && isPassedWrite(verb->name, args[0])) user = 0;
+    if (options.oldReaders) dropSetIds(verb->name, args[0]);
     Result u = on(unionSide, verb, user, args);
     if (options.oldReaders && words[1] == "open") openedWith[atoi(args[0].c_str())] = readSlot(unionSide, atoi(args[0].c_str()));
     Result o = on(oracle, verb, user, mutate(options.mutation, verb->name, args));
