@@ -49,7 +49,8 @@ async function possibleCpus(): Promise<number> {
 async function mountMemory(t: Test, serves: boolean, depth = 16) {
   const dir = await fsp.mkdtemp(join(tmpdir(), 'mica-io-uring-'))
   const arena = createArena()
-  native.attach(arena.bytes, new Uint8Array(new SharedArrayBuffer(4096)))
+  const names = new Uint8Array(new SharedArrayBuffer(4096))
+  native.attach(arena.bytes, names)
   const shared = createSessionShared(3)
   const log: string[] = []
   const device = native.openDevice()
@@ -75,7 +76,7 @@ async function mountMemory(t: Test, serves: boolean, depth = 16) {
   const start = async (worker: number, queues: RingQueue[]) => {
     const event = native.uringEvent()
     events.push(event)
-    const workerData: RingWorkerData = { device, event, queues, shared, worker, key: 4711 }
+    const workerData: RingWorkerData = { device, event, queues, shared, worker, key: 4711, names }
     const thread = new Worker(new URL('./ring-worker.js', import.meta.url), { workerData })
     threads.push(thread)
     thread.on('message', (message: Said) => said.push(message))

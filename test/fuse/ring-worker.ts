@@ -16,11 +16,13 @@ export type RingWorkerData = {
   shared: SharedArrayBuffer
   worker: number
   key: number
+  /** What keys of parked requests belong to. */
+  names: Uint8Array
 }
 
-const { device, event, queues, shared, worker, key } = workerData as RingWorkerData
+const { device, event, queues, shared, worker, key, names } = workerData as RingWorkerData
 const arena = createArena(ringBytes(queues))
-native.attach(arena.bytes, new Uint8Array(new SharedArrayBuffer(4096)))
+native.attach(arena.bytes, names)
 const fs = memoryFs(arena)
 const lookup = fs.answers.lookup as Exclude<Answer, number>
 let isWoken = false
