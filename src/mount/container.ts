@@ -51,7 +51,8 @@ export async function unmountContainer(store: Store, container: Container, isLaz
   if (!isMounted(store, container.id)) return
   const record = recordAt(merged)
   const result = unmountPath(merged, isLazy)
-  if (result < 0) throw systemError(result, 'unmount', merged, 'umount2')
+  // Whoever ran it may have taken it off first, e.g. when it was just ended.
+  if (result < 0 && isMounted(store, container.id)) throw systemError(result, 'unmount', merged, 'umount2')
   if (record === undefined) return
   const until = Date.now() + GONE_MS
   while (Date.now() < until && startTime(record.pid) === record.startTime) {
