@@ -150,6 +150,8 @@ export class MountServer {
     })
     socket.write('taken\n')
     if (!(await isAgreed)) return
+    // Meanwhile the last mount may have gone, or others come: the caller then starts a process of its own.
+    if (this.#isStopping || this.#busy.size >= this.#room) return void socket.destroy()
     const thread = this.#takeThread()
     const { mountpoint, warnings } = request
     try {
