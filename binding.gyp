@@ -17,6 +17,7 @@
         'native/memory.cc',
         'native/mount.cc',
         'native/open.cc',
+        'native/place.cc',
         'native/park.cc',
         'native/pool.cc',
         'native/process.cc',

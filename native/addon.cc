@@ -2,6 +2,7 @@
 
 #include "abi.h"
 #include "calls.h"
+#include "place.h"
 #include "pool.h"
 #include "sys.h"
 
@@ -106,6 +107,9 @@ const Row rows[] = {
     {"dup2", wrap<dup2Fd>},
     {"setThreadName", wrap<setThreadName>},
     {"pinToCpu", wrap<pinToCpu>},
+    {"stepBack", wrap<stepBack>},
+    {"stepForward", wrap<stepForward>},
+    {"cpuOf", wrap<cpuOf>},
     {"mapBigBlocks", wrap<mapBigBlocks>},
     {"raiseFileLimit", wrap<raiseFileLimit>},
 
@@ -122,8 +126,9 @@ const Row rows[] = {
 
 NAPI_MODULE_INIT() {
   // Once for the process, before any worker can be pinned.
-  static bool isReady = (rememberCpus(), probeKernelCalls(), true);
+  static bool isReady = (rememberCpus(), rememberPolicy(), probeKernelCalls(), true);
   (void)isReady;
+  freeThread();
   napi_value abi;
   napi_create_int32(env, MICA_NATIVE_ABI, &abi);
   napi_set_named_property(env, exports, "abi", abi);

@@ -129,3 +129,8 @@ int64_t limitKernelCalls(int32_t isLimited);
 
 // abi-table.cc
 napi_value abiTable(napi_env env, napi_callback_info info);
+
+// place.cc
+int64_t stepBack(int32_t cpu);
+int64_t stepForward();
+int64_t cpuOf(int32_t thread);

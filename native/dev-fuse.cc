@@ -8,6 +8,7 @@
 
 #include "abi.h"
 #include "calls.h"
+#include "place.h"
 #include "sys.h"
 #include "worker.h"
 #include <cstdio>
@@ -247,6 +248,7 @@ int64_t devFuseNext() {
   DevFuse *device = tls.device;
   if (!device) return -ENODEV;
   if (tls.current.isHere) return -EBUSY;
+  if (tls.place) beat(tls.place);
   for (;;) {
     int64_t length = retry([&] { return read(device->port->fd(), tls.arena + IN, IN_CAPACITY); });
     if (length == -ENOENT) continue; // it was interrupted on its way to us

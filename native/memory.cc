@@ -3,6 +3,7 @@
 
 #include "calls.h"
 #include "creds.h"
+#include "place.h"
 #include "sys.h"
 #include "worker.h"
 #include <malloc.h>
@@ -20,6 +21,7 @@ static void endWorker() {
 
 static void detach(void *) {
   uringStop();
+  leavePlace();
   endWorker();
   delete tls.message;
   tls.message = nullptr;

@@ -2,6 +2,7 @@
 // process may exit while they work.
 
 #include "pool.h"
+#include "place.h"
 #include "sys.h"
 #include <condition_variable>
 #include <deque>
@@ -18,9 +19,25 @@ void rememberCpus() {
   if (!hasAllowedCpus) hasAllowedCpus = sched_getaffinity(0, sizeof allowedCpus, &allowedCpus) == 0;
 }
 
-int64_t unpinThread() {
+int64_t unpinThread(pid_t thread) {
   if (!hasAllowedCpus) return 0;
-  return retry([&] { return sched_setaffinity(0, sizeof allowedCpus, &allowedCpus); });
+  return retry([&] { return sched_setaffinity(thread, sizeof allowedCpus, &allowedCpus); });
+}
+
+bool startThread(void *(*main)(void *), void *argument) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 512 * 1024);
+  // Signals are for the main thread; a new thread inherits the mask of its maker.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  bool isStarted = pthread_create(&thread, &attributes, main, argument) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_attr_destroy(&attributes);
+  return isStarted;
 }
 
 struct Pool::State {
@@ -42,18 +59,7 @@ void Pool::submit(std::unique_ptr<Job> job) {
   State &state = *state_;
   std::unique_lock<std::mutex> hold(state.mutex);
   if (static_cast<int>(state.queue.size()) >= state.idle && state.threads < state.limit) {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, 512 * 1024);
-    // Signals are for the main thread; a new thread inherits the mask of its maker.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    if (pthread_create(&thread, &attributes, Pool::main, this) == 0) state.threads++;
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    pthread_attr_destroy(&attributes);
+    if (startThread(Pool::main, this)) state.threads++;
     if (state.threads == 0) {
       hold.unlock();
       job->run();
@@ -72,7 +78,7 @@ void *Pool::main(void *pool) {
 void Pool::loop() {
   State &state = *state_;
   prctl(PR_SET_NAME, state.name, 0, 0, 0);
-  unpinThread();
+  freeThread();
   std::unique_lock<std::mutex> hold(state.mutex);
   for (;;) {
     state.idle++;

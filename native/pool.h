@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <sys/types.h>
 #include <utility>
 
 class Job {
@@ -39,5 +40,7 @@ private:
 Pool &slowPool();
 /** Remembers on which CPUs this process may run, before any worker is pinned. */
 void rememberCpus();
-/** Lets the calling thread run on all of them. */
-int64_t unpinThread();
+/** Lets a thread of this process (0: the calling one) run on all of them. */
+int64_t unpinThread(pid_t thread = 0);
+/** Starts a detached thread that takes no signals. Its policy and CPUs are those of the calling thread. */
+bool startThread(void *(*main)(void *), void *argument);

@@ -15,6 +15,7 @@ class ReplyPort;
 class Worker;
 struct DevFuse;
 struct Uring;
+struct Place;
 
 /** The request that TypeScript is working on. `isHere` goes when it is answered or handed over. */
 struct Current {
@@ -49,6 +50,7 @@ struct ThreadState {
   std::shared_ptr<Worker> *worker; // made by attach()
   DevFuse *device;
   Uring *uring;
+  Place *place; // once it has stepped back
   std::string *message;
   napi_ref arenaRef;
   napi_ref namesRef;

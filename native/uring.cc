@@ -12,6 +12,7 @@
 
 #include "abi.h"
 #include "calls.h"
+#include "place.h"
 #include "uring-ring.h"
 #include "worker.h"
 #include <condition_variable>
@@ -307,6 +308,7 @@ int64_t Uring::handle(const io_uring_cqe &completion) {
 
 int64_t Uring::next() {
   if (tls.current.isHere) return -EBUSY;
+  if (tls.place) beat(tls.place);
   for (;;) {
     if (hasNews) {
       hasNews = false;

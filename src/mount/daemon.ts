@@ -188,6 +188,7 @@ function makePlan(
     state: createUnionState(config),
     shared: createSessionShared(workers),
     worker: 0,
+    isAlone: choice.transport !== 'dev-fuse' || choice.workers === 1,
     device: mounted.fd,
     data: options.data,
     hasAcl: options.acl,

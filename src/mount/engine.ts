@@ -4,7 +4,9 @@
 import { DevFuseTransport } from '../fuse/dev-fuse.js'
 import { IoUringTransport, ringBytes } from '../fuse/io-uring.js'
 import type { Agreement, DataMode } from '../fuse/negotiate.js'
+import { FollowPlacement, RingPlacement } from '../fuse/placement.js'
 import { Session } from '../fuse/session.js'
+import { LAST_CALLER, sharedHeader } from '../fuse/session-shared.js'
 import type { Transport } from '../fuse/transport.js'
 import { native } from '../sys/native.js'
 import { H_INDEX, type UnionState } from '../union/state.js'
@@ -18,6 +20,8 @@ export type WorkerPlan = {
   /** The session's counters and outcome of INIT; see fuse/session-shared.ts. */
   readonly shared: SharedArrayBuffer
   readonly worker: number
+  /** No other worker answers requests. */
+  readonly isAlone: boolean
   /** This worker's own fd of the device. */
   readonly device: number
   readonly data: DataMode
@@ -35,6 +39,10 @@ export type WorkerHooks = {
   readonly onInit?: (outcome: Agreement | string) => void
   /** Makes the transport, where it is none that every build has. */
   readonly makeTransport?: (arena: Arena) => Transport
+}
+
+function placementOf({ shared, worker }: WorkerPlan): RingPlacement {
+  return new RingPlacement(sharedHeader(shared), LAST_CALLER, worker, native)
 }
 
 /** Starts a worker on this thread; it serves from the thread's event loop. Throws when it can't. */
@@ -71,8 +79,8 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
   const transport =
     hooks.makeTransport?.(arena) ??
     (ring === undefined
-      ? new DevFuseTransport(plan.device, arena)
-      : new IoUringTransport(plan.device, ring.event, ring.queues, arena))
+      ? new DevFuseTransport(plan.device, arena, plan.isAlone ? new FollowPlacement(native) : undefined)
+      : new IoUringTransport(plan.device, ring.event, ring.queues, arena, placementOf(plan)))
   transport.start(session)
   return transport
 }

@@ -352,6 +352,17 @@ export interface Native {
   /** sched_setaffinity of this thread to one CPU; -1: to all. */
   pinToCpu(cpu: number): number
   /**
+   * Lets this thread step back to SCHED_IDLE, so that whom it wakes may run on its CPU; and with `cpu`
+   * >= 0 pins it to that. Ended by stepForward(), and by itself when the thread is kept from running or
+   * has nothing to do. Costs next to nothing where it is so already. -EAGAIN after it was kept from
+   * running a short time ago; -EPERM when this process could not come back. See native/place.cc.
+   */
+  stepBack(cpu: number): number
+  /** Ends stepBack() within some milliseconds, and lets the thread run on all CPUs if it was pinned by that. */
+  stepForward(): number
+  /** Returns the CPU that a thread of any process runs on, or ran on last; -ESRCH. */
+  cpuOf(thread: number): number
+  /**
    * From here on memory of 64 KiB and more is always mapped for itself: it costs pages only where it is
    * touched, and goes back when it is freed. For processes that have many mounts. -ENOSYS where malloc
    * has no such switch.

@@ -1,0 +1,261 @@
+// Where a worker runs, beside the program that it answers.
+//
+// A caller sleeps until its answer is there. Which CPU it wakes on, the scheduler chooses in the moment
+// of the answer: its old one, if that is idle, else another idle one. But the old one is where the
+// worker runs that answers, so the caller is moved to a CPU that sleeps, again and again, and each
+// request waits for a CPU to wake up (20 us and more). A CPU that only runs SCHED_IDLE threads counts as
+// idle (kernel/sched/fair.c:sched_idle_cpu()): for a worker that steps back to that policy the caller
+// stays where it is.
+//
+// Such a worker gets nothing while others want its CPU. So a guard looks at all that have stepped back,
+// every few milliseconds: who could run and did not comes forward again, and may not step back for a
+// while; who had nothing to do comes forward, too. When none is back, the guard sleeps.
+
+#include "place.h"
+#include "calls.h"
+#include "pool.h"
+#include "sys.h"
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <thread>
+#include <time.h>
+#include <vector>
+
+#ifndef SCHED_IDLE
+#define SCHED_IDLE 5
+#endif
+
+/** Between two looks of the guard. */
+static const int64_t LOOK_NS = 5'000'000;
+/** Looks at a thread that could run and did not. */
+static const int HUNGRY_MAX = 2;
+/** Looks at a thread that has nothing to do. */
+static const int QUIET_MAX = 20;
+/** A thread that was kept from running stays forward for so long: doubled each time, up to the most. */
+static const int64_t PENANCE_NS = 100'000'000;
+static const int64_t PENANCE_MAX_NS = 6'400'000'000;
+
+/** One thread that steps back at times. Its policy is the guard's affair alone: see wish(). */
+struct Place {
+  pid_t thread;
+  std::atomic<uint32_t> beats{0};
+  std::atomic<bool> isWanted{false}; // the thread wants to be back
+  std::atomic<bool> isBack{false};   // and is
+  std::atomic<int64_t> notBefore{0}; // ns
+  std::atomic<int> cpu{-1};          // where stepBack() pinned it to
+  uint32_t seen = 0;
+  int hungry = 0;
+  int quiet = 0;
+  int64_t penance = 0; // ns; the last one
+};
+
+/** The policy of the process when it loaded the addon. */
+static int firstPolicy = -1;
+
+namespace {
+
+struct Guard {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<Place *> places;
+  bool isStarted = false;
+};
+
+Guard &guard() {
+  static Guard *only = new Guard;
+  return *only;
+}
+
+int64_t now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
+}
+
+int64_t setPolicy(pid_t thread, int policy) {
+  sched_param none{};
+  return retry([&] { return sched_setscheduler(thread, policy, &none); });
+}
+
+/** Reads a file of /proc and returns the text after the last ')': a name may hold anything. */
+const char *fieldsOf(const char *path, char *text, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return nullptr;
+  ssize_t length = read(fd, text, size - 1);
+  close(fd);
+  if (length <= 0) return nullptr;
+  text[length] = 0;
+  const char *end = strrchr(text, ')');
+  return end && end[1] == ' ' ? end + 2 : nullptr;
+}
+
+/** Returns the state letter of a thread of this process; 0: it is gone. */
+char stateOf(pid_t thread) {
+  char path[64], text[512];
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread);
+  const char *fields = fieldsOf(path, text, sizeof text);
+  return fields ? *fields : 0;
+}
+
+void forward(Place &place) {
+  setPolicy(place.thread, SCHED_OTHER);
+  if (place.cpu.exchange(-1) >= 0) unpinThread(place.thread);
+  place.hungry = place.quiet = 0;
+  place.isWanted.store(false, std::memory_order_relaxed);
+  place.isBack.store(false, std::memory_order_release);
+}
+
+void look(Place &place) {
+  uint32_t beats = place.beats.load(std::memory_order_relaxed);
+  if (beats != place.seen) {
+    place.seen = beats;
+    place.hungry = place.quiet = 0;
+    return;
+  }
+  if (stateOf(place.thread) != 'R') {
+    if (++place.quiet >= QUIET_MAX) forward(place);
+    return;
+  }
+  if (++place.hungry < HUNGRY_MAX) return;
+  int64_t time = now();
+  bool isAgain = time < place.notBefore.load() + 4 * place.penance;
+  place.penance = isAgain ? std::min(2 * place.penance, PENANCE_MAX_NS) : PENANCE_NS;
+  place.notBefore.store(time + place.penance);
+  forward(place);
+}
+
+/** Does what the thread asked for. Only here a thread is put back, and never while it holds the mutex. */
+void wish(Place &place) {
+  bool isWanted = place.isWanted.load(std::memory_order_relaxed);
+  if (isWanted == place.isBack.load(std::memory_order_relaxed)) return;
+  if (!isWanted) return forward(place);
+  if (setPolicy(place.thread, SCHED_IDLE) == 0) place.isBack.store(true, std::memory_order_release);
+  else place.isWanted.store(false, std::memory_order_relaxed);
+}
+
+void *watch(void *) {
+  prctl(PR_SET_NAME, "mica-guard", 0, 0, 0);
+  freeThread();
+  Guard &all = guard();
+  std::unique_lock<std::mutex> hold(all.mutex);
+  auto needsUs = [](const Place *place) { return place->isWanted.load() || place->isBack.load(); };
+  for (;;) {
+    all.changed.wait(hold, [&] { return std::any_of(all.places.begin(), all.places.end(), needsUs); });
+    for (Place *place : all.places) {
+      if (place->isBack.load()) look(*place);
+      wish(*place);
+    }
+    hold.unlock();
+    timespec pause{0, LOOK_NS};
+    nanosleep(&pause, nullptr);
+    hold.lock();
+  }
+}
+
+/** Needs: the guard's mutex. */
+bool startGuard(Guard &all) {
+  if (!all.isStarted) all.isStarted = startThread(watch, nullptr);
+  return all.isStarted;
+}
+
+/**
+ * Tells whether threads may step back: the process was started with the usual policy, and may return
+ * to it (CAP_SYS_NICE, or RLIMIT_NICE). Found out on a thread of its own, as there may be no way back.
+ */
+bool mayStepBack() {
+  static const bool may = [] {
+    bool isBack = false;
+    std::thread trial([&] { isBack = setPolicy(0, SCHED_IDLE) == 0 && setPolicy(0, SCHED_OTHER) == 0; });
+    trial.join();
+    return isBack && firstPolicy == SCHED_OTHER;
+  }();
+  return may;
+}
+
+} // namespace
+
+void rememberPolicy() {
+  if (firstPolicy < 0) firstPolicy = sched_getscheduler(0);
+}
+
+int64_t freeThread() {
+  // A thread has the policy of its maker, which may be back.
+  if (firstPolicy == SCHED_OTHER && sched_getscheduler(0) == SCHED_IDLE) setPolicy(0, SCHED_OTHER);
+  return unpinThread();
+}
+
+void beat(Place *place) {
+  place->beats.store(place->beats.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+int64_t stepBack(int32_t cpu) {
+  if (cpu >= CPU_SETSIZE) return -EINVAL;
+  Place *place = tls.place;
+  if (place && place->isWanted.load(std::memory_order_relaxed) && place->cpu == cpu) return 0;
+  if (!mayStepBack()) return -EPERM;
+  if (place && now() < place->notBefore.load(std::memory_order_relaxed)) return -EAGAIN;
+  if (cpu >= 0) {
+    int64_t pinned = pinToCpu(cpu);
+    if (pinned < 0) return pinned;
+  }
+  if (place) {
+    place->cpu = cpu;
+    place->isWanted.store(true);
+    // The guard is awake as long as anybody is back. Who is back never takes the mutex.
+    if (place->isBack.load()) return 0;
+  }
+  Guard &all = guard();
+  std::lock_guard<std::mutex> hold(all.mutex);
+  if (!startGuard(all)) return -EAGAIN;
+  if (!place) {
+    place = tls.place = new Place;
+    place->thread = static_cast<pid_t>(syscall(SYS_gettid));
+    all.places.push_back(place);
+  }
+  place->cpu = cpu;
+  place->isWanted.store(true);
+  all.changed.notify_one();
+  return 0;
+}
+
+int64_t stepForward() {
+  Place *place = tls.place;
+  if (!place || !place->isWanted.load(std::memory_order_relaxed)) return 0;
+  // The guard sees it at its next look.
+  place->isWanted.store(false);
+  if (place->cpu.exchange(-1) >= 0) unpinThread();
+  return 0;
+}
+
+void leavePlace() {
+  Place *place = tls.place;
+  if (!place) return;
+  stepForward();
+  setPolicy(0, SCHED_OTHER);
+  Guard &all = guard();
+  std::lock_guard<std::mutex> hold(all.mutex);
+  all.places.erase(std::find(all.places.begin(), all.places.end(), place));
+  tls.place = nullptr;
+  delete place;
+}
+
+int64_t cpuOf(int32_t thread) {
+  const int PROCESSOR = 39; // as proc(5) counts; the text begins with field 3
+  char path[32], text[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", thread);
+  const char *fields = fieldsOf(path, text, sizeof text);
+  if (!fields) return -ESRCH;
+  for (int field = 3; field < PROCESSOR; field++) {
+    fields = strchr(fields, ' ');
+    if (!fields) return -ESRCH;
+    fields++;
+  }
+  return atoi(fields);
+}

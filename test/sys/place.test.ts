@@ -1,0 +1,90 @@
+// Stepping back to SCHED_IDLE, and the guard that ends it.
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
+import t from 'tap'
+import { EAGAIN, EPERM, ESRCH } from '../../src/base/errno.js'
+import { native } from '../../src/sys/native.js'
+
+const SCHED_OTHER = 0
+const SCHED_IDLE = 5
+const POLICY = 41
+const PROCESSOR = 39
+
+/** Field `number` of proc(5)'s stat of this process's main thread. */
+function field(number: number): number {
+  const text = readFileSync(`/proc/self/task/${process.pid}/stat`, 'latin1')
+  return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[number - 3])
+}
+
+function allowed(): string {
+  return /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]!
+}
+
+async function until(policy: number, ms: number): Promise<number> {
+  for (const end = Date.now() + ms; field(POLICY) !== policy && Date.now() < end; ) await setTimeout(2)
+  return field(POLICY)
+}
+
+/** Works, without ever taking a request, until the policy is this. */
+function spinUntil(policy: number, ms: number): void {
+  for (const end = Date.now() + ms; field(POLICY) !== policy && Date.now() < end; );
+}
+
+const trial = native.stepBack(-1)
+const skip = trial === -EPERM ? 'this process could not come back from SCHED_IDLE' : false
+native.stepForward()
+
+t.test('a thread steps back, and comes forward when it has nothing to do', { skip }, async (t) => {
+  await until(SCHED_OTHER, 1000)
+  t.equal(native.stepBack(-1), 0)
+  t.equal(await until(SCHED_IDLE, 1000), SCHED_IDLE)
+  t.equal(await until(SCHED_OTHER, 5000), SCHED_OTHER)
+})
+
+t.test('with a CPU it is pinned to that, until it comes forward', { skip }, async (t) => {
+  const before = allowed()
+  const cpu = native.cpuOf(process.pid)
+  t.equal(native.stepBack(cpu), 0)
+  t.equal(allowed(), String(cpu))
+  t.equal(native.stepBack(cpu), 0, 'again: nothing to do')
+  t.equal(native.stepForward(), 0)
+  t.equal(allowed(), before)
+  t.equal(await until(SCHED_OTHER, 1000), SCHED_OTHER)
+})
+
+t.test('the guard brings forward who could run and does not come round', { skip }, async (t) => {
+  const before = allowed()
+  t.equal(native.stepBack(native.cpuOf(process.pid)), 0)
+  spinUntil(SCHED_IDLE, 1000)
+  spinUntil(SCHED_OTHER, 5000)
+  t.equal(field(POLICY), SCHED_OTHER)
+  t.equal(allowed(), before)
+  t.equal(native.stepBack(-1), -EAGAIN, 'not at once again')
+  await setTimeout(400)
+  t.equal(native.stepBack(-1), 0)
+  native.stepForward()
+})
+
+t.test('the guard takes no CPU time while nobody is back', { skip }, async (t) => {
+  await until(SCHED_OTHER, 1000)
+  await setTimeout(50)
+  const task = readdirSync('/proc/self/task').find(
+    (tid) => readFileSync(`/proc/self/task/${tid}/comm`, 'latin1') === 'mica-guard\n',
+  )
+  t.ok(task)
+  const switches = () =>
+    Number(
+      /^voluntary_ctxt_switches:\s*(\d+)/m.exec(readFileSync(`/proc/self/task/${task}/status`, 'latin1'))![1],
+    )
+  const first = switches()
+  await setTimeout(200)
+  t.equal(switches(), first)
+})
+
+t.test('the CPU of a thread', async (t) => {
+  t.equal(native.cpuOf(process.pid) >= 0, true)
+  t.equal(native.cpuOf(0x3fffff), -ESRCH)
+  const cpu = field(PROCESSOR)
+  t.ok(cpu >= 0)
+})
