@@ -20,9 +20,26 @@ int64_t Ring::open(uint32_t entries, uint32_t completions) {
   if (fd < 0) return fd;
   fd_ = OwnedFd(static_cast<int>(fd));
   fcntl(fd_.get(), F_SETFD, FD_CLOEXEC);
-  int64_t result = params.features & IORING_FEAT_SINGLE_MMAP && params.features & IORING_FEAT_EXT_ARG ? map(params) : -ENOSYS;
+  int64_t result = params.features & IORING_FEAT_SINGLE_MMAP ? map(params) : -ENOSYS;
   if (result < 0) close();
+  else registerRing();
   return result;
+}
+
+/** Spares the kernel looking up the ring's fd at each call; goes without where it can't. */
+void Ring::registerRing() {
+  enterFd_ = fd_.get();
+  io_uring_rsrc_update update{};
+  update.offset = UINT32_MAX; // any free number
+  update.data = static_cast<uint64_t>(fd_.get());
+  if (syscall(SYS_io_uring_register, fd_.get(), IORING_REGISTER_RING_FDS, &update, 1) != 1) return;
+  enterFd_ = static_cast<int>(update.offset);
+  enterFlags_ = IORING_ENTER_REGISTERED_RING;
+}
+
+int64_t Ring::registerFile(int file) {
+  int32_t files[1] = {file};
+  return retry([&] { return syscall(SYS_io_uring_register, fd_.get(), IORING_REGISTER_FILES, files, 1); });
 }
 
 int64_t Ring::map(const io_uring_params &params) {
@@ -55,6 +72,12 @@ void Ring::close() {
   if (commands_) munmap(commands_, commandsSize_);
   if (rings_) munmap(rings_, ringsSize_);
   commands_ = rings_ = nullptr;
+  if (enterFlags_) {
+    io_uring_rsrc_update update{};
+    update.offset = static_cast<uint32_t>(enterFd_);
+    syscall(SYS_io_uring_register, fd_.get(), IORING_UNREGISTER_RING_FDS, &update, 1);
+  }
+  enterFlags_ = 0;
   fd_.reset();
 }
 
@@ -67,13 +90,10 @@ io_uring_sqe *Ring::next() {
   return reinterpret_cast<io_uring_sqe *>(at);
 }
 
-int64_t Ring::enter(uint32_t wanted, int64_t timeoutMs) {
+int64_t Ring::enter(uint32_t wanted) {
   release(sqTailShared_, sqTail_);
-  timespec limit{timeoutMs / 1000, (timeoutMs % 1000) * 1000000};
-  io_uring_getevents_arg argument{};
-  argument.ts = timeoutMs < 0 ? 0 : reinterpret_cast<uint64_t>(&limit);
-  uint32_t flags = IORING_ENTER_EXT_ARG | (wanted ? IORING_ENTER_GETEVENTS : 0);
-  long done = syscall(SYS_io_uring_enter, fd_.get(), pending(), wanted, flags, &argument, sizeof argument);
+  uint32_t flags = enterFlags_ | (wanted ? IORING_ENTER_GETEVENTS : 0);
+  long done = syscall(SYS_io_uring_enter, enterFd_, pending(), wanted, flags, nullptr, 0);
   int64_t result = done < 0 ? -errno : done;
   // Whatever the result says, the head tells what the kernel took.
   submitted_ = acquire(sqHead_);
@@ -82,15 +102,15 @@ int64_t Ring::enter(uint32_t wanted, int64_t timeoutMs) {
 
 int64_t Ring::submit() {
   while (pending() > 0) {
-    int64_t result = enter(0, -1);
+    int64_t result = enter(0);
     if (result < 0 && result != -EINTR) return result;
   }
   return 0;
 }
 
-int64_t Ring::submitAndWait(int64_t timeoutMs) {
+int64_t Ring::submitAndWait() {
   // An error of the waiting is not told when commands were taken: then nothing has come yet.
-  int64_t result = enter(1, timeoutMs);
+  int64_t result = enter(1);
   return result == -EINTR ? 0 : result;
 }
 

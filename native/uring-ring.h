@@ -6,7 +6,6 @@
 #include "sys.h"
 #include <cstdint>
 #include <linux/io_uring.h>
-#include <time.h>
 
 class Ring {
 public:
@@ -25,16 +24,21 @@ public:
   uint32_t pending() const { return sqTail_ - submitted_; }
   /** Hands over what next() gave out. Returns 0 or -errno. */
   int64_t submit();
-  /** The same, and waits for a completion: 0, -ETIME after `timeoutMs` (< 0: never), or -errno. */
-  int64_t submitAndWait(int64_t timeoutMs);
+  /** The same, and waits for a completion. */
+  int64_t submitAndWait();
+  /** Lets commands name a file as number 0 with IOSQE_FIXED_FILE, which spares looking it up. Returns 0 or -errno. */
+  int64_t registerFile(int file);
   /** Takes a completion that is here; false when there is none. */
   bool take(io_uring_cqe &completion);
 
 private:
   int64_t map(const io_uring_params &params);
-  int64_t enter(uint32_t wanted, int64_t timeoutMs);
+  void registerRing();
+  int64_t enter(uint32_t wanted);
 
   OwnedFd fd_;
+  int enterFd_ = -1; // fd_, or its number among this thread's registered rings
+  uint32_t enterFlags_ = 0;
   uint8_t *rings_ = nullptr;
   size_t ringsSize_ = 0;
   uint8_t *commands_ = nullptr;

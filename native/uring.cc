@@ -25,13 +25,16 @@ namespace {
 /** Added to the event to end its worker; a completion adds 1. */
 const uint64_t STOP = 1ULL << 32;
 const uint64_t EVENT_DATA = ~0ULL;
+const uint64_t CLOCK_DATA = EVENT_DATA - 1;
 /** Answers that may wait in the ring while requests are here; their callers wait with them. */
 const uint32_t ANSWERS_MAX = 8;
-/** Without a request for this long, next() comes back once, for what else the thread has to do. */
-const int64_t IDLE_MS = 1000;
+/** Without a request for this long (up to twice), next() comes back once, for what else the thread has to do. */
+const __kernel_timespec IDLE{1, 0};
 /** A payload that was never longer than this keeps its memory. */
 const uint32_t KEPT_BYTES = 65536;
 const uint32_t COMMANDS = 64;
+/** The device's number among the ring's files. */
+const int DEVICE = 0;
 
 struct Entry {
   fuse_uring_req_header header;
@@ -60,9 +63,11 @@ int64_t raise(int event, uint64_t by) {
   return result < 0 ? result : 0;
 }
 
-void prepare(io_uring_sqe *sqe, int device, uint32_t command, uint16_t queue, uint64_t unique, uint64_t data) {
+/** `file`: its number among the ring's. */
+void prepare(io_uring_sqe *sqe, int file, uint32_t command, uint16_t queue, uint64_t unique, uint64_t data) {
   sqe->opcode = IORING_OP_URING_CMD;
-  sqe->fd = device;
+  sqe->fd = file;
+  sqe->flags = IOSQE_FIXED_FILE;
   sqe->cmd_op = command;
   sqe->user_data = data;
   auto *request = reinterpret_cast<fuse_uring_cmd_req *>(sqe->cmd);
@@ -87,13 +92,15 @@ struct Uring : Waker {
   uint64_t eventValue = 0;
   bool isEventAwaited = false;
   bool hasNews = false; // something may wait in the port or in the worker's queue
-  bool isIdle = false;
+  bool isClockRunning = false;
+  bool isBusy = false; // a request came since the clock was started
   uint32_t answers = 0; // not handed over yet
 
   void wake() override;
   int64_t enlistAll(uint32_t queues);
   bool enlist(uint32_t entry);
   bool awaitEvent();
+  bool startClock();
   void finish(uint32_t entry, int error, uint32_t length);
   void finishOthers();
   int64_t accept(uint32_t entry);
@@ -191,7 +198,7 @@ bool Uring::enlist(uint32_t entry) {
   io_uring_sqe *sqe = ring.next();
   if (!sqe) return false;
   Entry &each = entries[entry];
-  prepare(sqe, device.get(), FUSE_IO_URING_CMD_REGISTER, each.queue, 0, entry);
+  prepare(sqe, DEVICE, FUSE_IO_URING_CMD_REGISTER, each.queue, 0, entry);
   struct iovec *parts = new struct iovec[2]{{&each.header, sizeof each.header}, {payload(entry), payloadBytes}};
   sqe->addr = reinterpret_cast<uint64_t>(parts);
   sqe->len = 2;
@@ -213,7 +220,7 @@ int64_t Uring::enlistAll(uint32_t queues) {
     io_uring_cqe completion;
     if (entry < queues && ring.take(completion)) return completion.res < 0 ? completion.res : -EPROTO;
   }
-  return awaitEvent() ? 0 : -EIO;
+  return awaitEvent() && startClock() ? 0 : -EIO;
 }
 
 bool Uring::awaitEvent() {
@@ -228,6 +235,23 @@ bool Uring::awaitEvent() {
   return true;
 }
 
+/**
+ * Asks for a completion after a while. One for many requests: a time limit for each waiting would cost a
+ * timer each.
+ */
+bool Uring::startClock() {
+  io_uring_sqe *sqe = ring.next();
+  if (!sqe) return false;
+  sqe->opcode = IORING_OP_TIMEOUT;
+  sqe->fd = -1;
+  sqe->addr = reinterpret_cast<uint64_t>(&IDLE);
+  sqe->len = 1;
+  sqe->user_data = CLOCK_DATA;
+  isClockRunning = true;
+  isBusy = false;
+  return true;
+}
+
 /** Puts the answer of an entry into the ring. Its body, if any, is in the payload. */
 void Uring::finish(uint32_t index, int error, uint32_t length) {
   Entry &entry = entries[index];
@@ -239,7 +263,7 @@ void Uring::finish(uint32_t index, int error, uint32_t length) {
   entry.header.ring_ent_in_out.payload_sz = length;
   if (length > entry.used) entry.used = length;
   entry.isOurs = false;
-  prepare(sqe, device.get(), FUSE_IO_URING_CMD_COMMIT_AND_FETCH, entry.queue, entry.unique, index);
+  prepare(sqe, DEVICE, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, entry.queue, entry.unique, index);
   answers++;
 }
 
@@ -299,6 +323,12 @@ int64_t Uring::handle(const io_uring_cqe &completion) {
     hasNews = true;
     return awaitEvent() ? 0 : -EIO;
   }
+  if (completion.user_data == CLOCK_DATA) {
+    isClockRunning = false;
+    if (isBusy) return startClock() ? 0 : -EIO;
+    trim();
+    return -EAGAIN;
+  }
   if (completion.res >= 0) return accept(static_cast<uint32_t>(completion.user_data));
   if (isGone(completion.res)) return -ENODEV;
   // ENOENT: its request was taken back; others: more depth than the kernel likes. The entry is lost.
@@ -328,16 +358,14 @@ int64_t Uring::next() {
       }
       result = handle(completion);
       if (result == 0) continue;
-      isIdle = false;
+      if (result > 0) {
+        isBusy = true;
+        if (!isClockRunning && !startClock()) return -EIO;
+      }
       return result;
     }
     answers = 0;
-    result = ring.submitAndWait(isIdle ? -1 : IDLE_MS);
-    if (result == -ETIME) {
-      isIdle = true;
-      trim();
-      return -EAGAIN;
-    }
+    result = ring.submitAndWait();
     if (result < 0) return result;
   }
 }
@@ -417,6 +445,7 @@ int64_t uringStart(int32_t device, int32_t event, At place, uint32_t payloadByte
   if (result < 0) return result;
   uring->port = std::make_shared<UringPort>(uring.get(), std::move(ownEvent));
   result = uring->ring.open(COMMANDS, 2 * (uring->count > COMMANDS ? uring->count : COMMANDS));
+  if (result == 0) result = uring->ring.registerFile(uring->device.get());
   if (result == 0) result = uring->enlistAll(count);
   if (result < 0) return result;
   tls.uring = uring.release();
@@ -450,15 +479,16 @@ int64_t uringSignal(int32_t event) { return raise(event, STOP); }
 int64_t uringRefuse(int32_t device) {
   Ring ring;
   int64_t result = ring.open(4, 8);
+  if (result == 0) result = ring.registerFile(device);
   if (result < 0) return result;
   io_uring_sqe *sqe = ring.next();
   // There is no such queue. The kernel gives up the rings at the first refusal.
-  prepare(sqe, device, FUSE_IO_URING_CMD_REGISTER, UINT16_MAX, 0, 0);
+  prepare(sqe, DEVICE, FUSE_IO_URING_CMD_REGISTER, UINT16_MAX, 0, 0);
   static char none[2][4096];
   struct iovec parts[2] = {{none[0], sizeof(fuse_uring_req_header)}, {none[1], sizeof none[1]}};
   sqe->addr = reinterpret_cast<uint64_t>(parts);
   sqe->len = 2;
-  result = ring.submitAndWait(1000);
+  result = ring.submit();
   io_uring_cqe completion;
   if (result == 0 && ring.take(completion)) result = completion.res;
   return result == -EINVAL ? 0 : result < 0 ? result : -EIO;
