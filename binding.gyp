@@ -13,6 +13,7 @@
         'native/data.cc',
         'native/dev-fuse.cc',
         'native/device.cc',
+        'native/listing.cc',
         'native/map.cc',
         'native/memory.cc',
         'native/mount.cc',

@@ -49,6 +49,7 @@ int64_t removeXattrAt(int32_t fd, Path path, Path name);
 
 // data.cc
 int64_t readFd(int32_t fd, int64_t offset, uint32_t size, At out);
+int64_t readNow(int32_t fd, int64_t offset, uint32_t size, At out);
 int64_t writeFd(int32_t fd, int64_t offset, uint32_t size, At data);
 int64_t seekReply(int32_t fd, int64_t offset, int32_t whence, At out);
 int64_t ioctlFd(int32_t fd, uint32_t command, At data);
@@ -61,6 +62,15 @@ int64_t copyFileRange(int32_t fdIn, int64_t offsetIn, int32_t fdOut, int64_t off
 int64_t copyData(int32_t from, int32_t to, int64_t length, int32_t durability, int32_t job);
 int64_t removeTree(int32_t fd);
 int64_t removeTreeLater(int32_t fd, Path path);
+
+// listing.cc
+int64_t listBegin(int32_t isMerged, int32_t hasUpper);
+int64_t listName(Path name, uint32_t low, uint32_t high);
+int64_t listDirectory(int32_t fd, uint32_t layer, At buffer, uint32_t capacity);
+int64_t listSort();
+int64_t listTake(At out, uint32_t capacity);
+/** For the end of a worker's thread. */
+void dropListing();
 
 // park.cc
 int64_t park(int64_t key);

@@ -59,6 +59,13 @@ int64_t readFd(int32_t fd, int64_t offset, uint32_t size, At out) {
   return file.isOpen() ? readLater(std::move(file), offset, size) : readAll(fd, to, size, offset);
 }
 
+int64_t readNow(int32_t fd, int64_t offset, uint32_t size, At out) {
+  uint8_t *to = out.take(size);
+  if (!to) return -EFAULT;
+  int64_t count = readCached(fd, to, size, offset);
+  return count == -EOPNOTSUPP ? readAll(fd, to, size, offset) : count;
+}
+
 int64_t writeFd(int32_t fd, int64_t offset, uint32_t size, At data) {
   const uint8_t *from = data.take(size);
   if (!from) return -EFAULT;

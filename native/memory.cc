@@ -22,6 +22,7 @@ static void endWorker() {
 static void detach(void *) {
   uringStop();
   leavePlace();
+  dropListing();
   endWorker();
   delete tls.message;
   tls.message = nullptr;

@@ -16,6 +16,7 @@ class Worker;
 struct DevFuse;
 struct Uring;
 struct Place;
+struct Listing;
 
 /** The request that TypeScript is working on. `isHere` goes when it is answered or handed over. */
 struct Current {
@@ -50,7 +51,8 @@ struct ThreadState {
   std::shared_ptr<Worker> *worker; // made by attach()
   DevFuse *device;
   Uring *uring;
-  Place *place; // once it has stepped back
+  Place *place;     // once it has stepped back
+  Listing *listing; // once it has listed a directory
   std::string *message;
   napi_ref arenaRef;
   napi_ref namesRef;

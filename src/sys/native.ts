@@ -65,6 +65,28 @@ export interface Native {
   readlinkAt(fd: number, ref: number, out: number, capacity: number): number
   /** getdents64(2) at the fd's own position, raw records at `out`. 0 at the end. */
   getdents(fd: number, out: number, capacity: number): number
+  /**
+   * The list of a plain directory, merged from several; one at a time in each thread. listBegin(), a
+   * listName() for each of `.` and `..`, listDirectory() for each real, top first, listSort(); then
+   * listTake() until it returns 0. `isMerged` 0: there is one real. `hasUpper`: layer 0 is the upper.
+   */
+  listBegin(isMerged: number, hasUpper: number): number
+  /** Adds the name of a directory with this ino. */
+  listName(ref: number, low: number, high: number): number
+  /**
+   * Adds the names of a directory that is open for reading, but those that were there before or are
+   * hidden by a whiteout. -EAGAIN when something in it is not plain: see native/listing.cc. `buffer` is
+   * for getdents64(2).
+   */
+  listDirectory(fd: number, layer: number, buffer: number, capacity: number): number
+  /** Returns how many names there are. */
+  listSort(): number
+  /**
+   * Writes as many of the next records as go into `capacity` bytes at `out`: struct fuse_dirent with its
+   * key as cookie from the start, the layer of each as u16 from the end backwards. Returns their
+   * number << 16 | bytes of the records.
+   */
+  listTake(out: number, capacity: number): number
   /** lseek(2) on an fd; positions as numbers. Returns the new offset as a number. */
   lseek(fd: number, offset: number, whence: number): number
   /** Writes struct fuse_kstatfs at `out` (80 bytes), from fstatfs(2). */
@@ -162,6 +184,11 @@ export interface Native {
    * current, the read goes to the pool, which replies by itself: returns PARKED.
    */
   read(fd: number, offset: number, size: number, out: number): number
+  /**
+   * The same of what the page cache has, whether a request is current or not: the count, or -EAGAIN when
+   * some of it is not there. Of a file system that can't tell, everything.
+   */
+  readNow(fd: number, offset: number, size: number, out: number): number
   /** pwrite(2) of `size` bytes at arena offset `data`; offset -1 appends (write(2)). */
   write(fd: number, offset: number, size: number, data: number): number
   /** lseek for SEEK_DATA/SEEK_HOLE etc. with the result as u64 at `out`; returns 8. */

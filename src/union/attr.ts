@@ -55,7 +55,8 @@ export function showIno(u: Union, lo: number, hi: number, device: number, out: I
   out[1] = hi
 }
 
-function deviceIndex(u: Union, dev: number): number {
+/** Returns the number of a device among those of the layers; the first one's is 0. */
+export function deviceIndex(u: Union, dev: number): number {
   const device = dev | 0 // as the table gives it back
   const header = u.t.header
   const count = Atomics.load(header, H_DEVICE_COUNT)

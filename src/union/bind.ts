@@ -3,6 +3,7 @@
 import { ENOMEM } from '../base/errno.js'
 import { ENTRY_ATTR } from '../vfs/file-system.js'
 import { finishAttr } from './attr.js'
+import { dropSnapshot } from './block-chain.js'
 import {
   addDentry,
   D_NODE,
@@ -48,7 +49,6 @@ import {
 } from './inode-table.js'
 import { found, M_IMPURE } from './lookup.js'
 import { dropTable } from './lower-index.js'
-import { dropSnapshot } from './snapshot.js'
 import { DENTRY_WORDS, H_LINKS_REMOVED, ROOT } from './state.js'
 import type { Union } from './union.js'
 

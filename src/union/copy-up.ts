@@ -50,6 +50,7 @@ import {
   F_STALE,
   F_UPPER,
   isLive,
+  N_BACKING,
   N_DENTRY,
   N_FORWARD,
   N_HIDDEN,
@@ -369,7 +370,8 @@ function copyUpFile(u: Union, node: number, length: number): number {
       if (parked !== -EAGAIN) return parked
       continue
     }
-    if ((t.nodes[n + N_SEQ]! & 1) !== 0) {
+    // Odd, or another worker puts its data into the kernel's page cache (open-file.ts).
+    if ((t.nodes[n + N_SEQ]! & 1) !== 0 || t.nodes[n + N_BACKING] === -1) {
       t.unlockAndWait()
       continue
     }

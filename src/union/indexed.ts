@@ -19,6 +19,7 @@ import { DAMAGED, type IndexView } from '../index/view.js'
 import { ATTR_WORDS, STAT_BTIME, STAT_DEV, STAT_INO, STAT_MODE, STAT_NLINK } from '../vfs/arena.js'
 import { showIno } from './attr.js'
 import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
+import { hashAt, type ListWriter } from './dir-list.js'
 import { N_STACKED, type Reals } from './dir-stack.js'
 import {
   at,
@@ -34,7 +35,6 @@ import {
   TYPE_MASK,
 } from './inode-table.js'
 import { found } from './lookup.js'
-import { hashAt, type SnapshotWriter } from './snapshot.js'
 import { DENTRY_WORDS } from './state.js'
 import type { Union } from './union.js'
 
@@ -221,7 +221,7 @@ const ino = new Int32Array(2)
  */
 export function listIndexed(
   u: Union,
-  w: SnapshotWriter,
+  w: ListWriter,
   stacked: number,
   known: (place: number, type: number, ino: Int32Array) => void,
 ): number {

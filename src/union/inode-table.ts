@@ -19,7 +19,7 @@ export const N_LAYER = 4 // the layer where it is real, or with F_STACK a refere
 export const N_INO = 5 // st_ino as shown, two words
 export const N_SEQ = 7
 export const N_OPENS = 8 // open handles
-export const N_BACKING = 9 // backing id + 1 of the open passthrough handles; 0: none, -1: in the making
+export const N_BACKING = 9 // backing id + 1 of the open passthrough handles; 0: none, -1: in the making, or its data is being stored
 export const N_IO = 10 // > 0: passthrough handles, < 0: cached ones (the kernel never mixes them)
 export const N_PIN = 11 // O_PATH fd + 1 of a node without a name
 export const N_CHILDREN = 12 // dentries whose parent this is
@@ -37,6 +37,7 @@ export const F_STACK = 1 << 9 // N_LAYER is a reference to a directory stack
 export const F_IMPURE = 1 << 10 // upper directory: may hold objects with a stored ino or a redirect
 export const F_LOWER_BACKING = 1 << 11 // N_BACKING is an id of the lower file
 export const F_TWIN = 1 << 13 // stale, or heir of one: the kernel has two inodes of it and may keep attributes of neither
+export const F_LIGHT = 1 << 14 // small file of a lower that could be opened: further readers get LIGHT_HANDLE
 export const F_DEAD = 1 << 12 // freed as soon as the last handle is closed
 
 export const T_DIR = 4

@@ -3,23 +3,15 @@
 // one, whatever the number of layers.
 //
 // Made when a directory with several lowers has been asked often enough that reading it is cheaper
-// than going on to look into every layer. In the name arena: first block of the snapshot (which the
-// table holds), mask, and the slots: places of entries, found by name.
+// than going on to look into every layer. In the name arena: first block of the list (which the table
+// holds), mask, and the slots: places of entries, found by name.
 
 import { SCRATCH_STAT, STAT_SIZE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
+import { releaseChain } from './block-chain.js'
+import { E_INFO, E_LENGTH, E_NAME, firstEntry, HIDDEN, hashAt, nextEntry } from './dir-list.js'
 import { at, N_BACKING, N_IO } from './inode-table.js'
-import { buildLowerSnapshot } from './readdir.js'
-import {
-  E_INFO,
-  E_LENGTH,
-  E_NAME,
-  firstEntry,
-  HIDDEN,
-  hashAt,
-  nextEntry,
-  releaseSnapshot,
-} from './snapshot.js'
+import { buildLowerList } from './merge-dir.js'
 import type { Tables } from './tables.js'
 import type { Union } from './union.js'
 
@@ -82,7 +74,7 @@ function make(u: Union, node: number): number {
   const t = u.t
   const n = at(node)
   const count = { entries: 0 }
-  const first = buildLowerSnapshot(u, node, count)
+  const first = buildLowerList(u, node, count)
   if (first < 0) {
     setThreshold(u, n, NEVER)
     return 0
@@ -92,7 +84,7 @@ function make(u: Union, node: number): number {
   const other = t.nodes[n + N_TABLE]!
   const table = other < 0 ? 0 : t.names.alloc((slots + 2) * 4)
   if (table === 0) {
-    releaseSnapshot(t, first)
+    releaseChain(t, first)
     if (other >= 0) t.nodes[n + N_TABLE] = NEVER
     t.unlock()
     return Math.min(other, 0)
@@ -147,6 +139,6 @@ export function dropTable(t: Tables, node: number): void {
 
 function freeTable(t: Tables, table: number): void {
   const base = -table * 2
-  releaseSnapshot(t, t.names.words[base]!)
+  releaseChain(t, t.names.words[base]!)
   t.names.free(table)
 }

@@ -4,11 +4,14 @@
 // kernel: while passthrough handles live all opens are passthrough with the same backing id, while
 // cached ones live all are cached (N_IO counts them, + and -). A lower backing id is never given to
 // an open that may write: the kernel would write to the lower file.
+//
+// A small file of a lower is opened light: its bytes are put into the kernel's page cache with the first
+// OPEN, so that no READ comes, and nothing stays open here. Further OPENs cost no system call.
 
 import { readFileSync } from 'node:fs'
 import { EBADF, EIO, ENOENT, ENOMEM, EPERM, EROFS, ESTALE } from '../base/errno.js'
-import { SCRATCH_STAT, SCRATCH_VALUE, STAT_GID, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
-import { NO_HANDLE, PARKED } from '../vfs/file-system.js'
+import { SCRATCH_DIRENTS, SCRATCH_STAT, SCRATCH_VALUE, STAT_GID, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
+import { LIGHT_HANDLE, NO_HANDLE, PARKED } from '../vfs/file-system.js'
 import { dirFd, hasMoved, locate } from './address.js'
 import { statReal } from './attr.js'
 import { closeDoomed, reap } from './bind.js'
@@ -16,6 +19,7 @@ import { ALL, copyUp } from './copy-up.js'
 import {
   at,
   F_DEAD,
+  F_LIGHT,
   F_LOWER_BACKING,
   F_STALE,
   F_UPPER,
@@ -45,6 +49,12 @@ const FOPEN_KEEP_CACHE = 2
 const FOPEN_NOFLUSH = 32
 const FOPEN_PASSTHROUGH = 128
 
+/** Body: nodeid and offset (64 bits each), length, a word of nothing; then the data. */
+const FUSE_NOTIFY_STORE = 4
+const STORE_HEAD = 24
+/** Larger files are read when somebody asks: not all who open one read it. */
+const STORE_MAX = 32 * 1024
+
 // Words of a handle.
 export const H_NODE = 0
 export const H_FLAGS = 1
@@ -69,6 +79,7 @@ export function openFile(u: Union, node: number, flags: number, openFlags: numbe
       if ((t.nodes[at(node) + N_INFO]! & F_STALE) !== 0) return -ESTALE
     }
   }
+  if (!mayWrite && (info & (F_LIGHT | F_UPPER)) === F_LIGHT && openAgain(u, node)) return 0
   for (let attempt = 0; attempt < 1000; attempt++) {
     const r = locate(u, node)
     if (r < 0) return r
@@ -88,23 +99,101 @@ export function openFile(u: Union, node: number, flags: number, openFlags: numbe
         return e
       }
     }
-    const e = openReal(u, node, fd, isLower, mayPass(u, fd, isLower))
+    const e = isLower ? openLower(u, node, fd) : openReal(u, node, fd, false, mayPass(u, fd))
     if (e !== MOVED) return e
   }
   return -EIO
 }
 
 /**
- * Tells whether a file may be read and written past us. A small lower is better kept in the page
- * cache. The kernel leaves it to the server to clear suid bits on WRITE, so files with such bits
- * must not be written without one.
+ * Tells whether a file of the upper may be read and written past us. The kernel leaves it to the server to
+ * clear suid bits on WRITE, so files with such bits must not be written without one.
  */
-function mayPass(u: Union, fd: number, isLower: boolean): boolean {
+function mayPass(u: Union, fd: number): boolean {
   if (u.config.dataMode !== 'passthrough' || u.hasNoPassthrough) return false
   if (statReal(u, fd, 0, SCRATCH_STAT) < 0) return false
+  return (u.u32[(SCRATCH_STAT >> 2) + STAT_MODE]! & 0o6000) === 0
+}
+
+/** Makes a handle for reading from the real fd of a lower file, as openReal() does. */
+function openLower(u: Union, node: number, fd: number): number {
+  if (statReal(u, fd, 0, SCRATCH_STAT) < 0) return openReal(u, node, fd, true, false)
   const w = SCRATCH_STAT >> 2
-  if (!isLower) return (u.u32[w + STAT_MODE]! & 0o6000) === 0
-  return u.u32[w + STAT_SIZE]! + u.u32[w + STAT_SIZE + 1]! * 2 ** 32 >= u.config.passthroughMin
+  const size = u.u32[w + STAT_SIZE]! + u.u32[w + STAT_SIZE + 1]! * 2 ** 32
+  if (size < u.config.passthroughMin) return openSmall(u, node, fd, size)
+  const isPassable = u.config.dataMode === 'passthrough' && !u.hasNoPassthrough
+  return openReal(u, node, fd, true, isPassable)
+}
+
+/** openLower() for a file that is better kept in the page cache. */
+function openSmall(u: Union, node: number, fd: number, size: number): number {
+  const t = u.t
+  const n = at(node)
+  t.lock()
+  for (;;) {
+    if (isUp(u, node)) return giveUp(u, fd, 0, MOVED)
+    if (t.nodes[n + N_BACKING] === -1) {
+      t.unlockAndWait()
+      t.lock()
+      continue
+    }
+    if (t.nodes[n + N_IO]! > 0) {
+      t.unlock()
+      return openReal(u, node, fd, true, false)
+    }
+    const isNew = (t.nodes[n + N_INFO]! & F_LIGHT) === 0 && t.nodes[n + N_IO] === 0
+    if (!isNew || size === 0 || size > STORE_MAX || u.hasNoStore) break
+    // Nobody has it open, so the kernel waits for no READ of it, and all who would open or change it wait
+    // for us: else storing could wait for a page that a READ of this worker's is to fill.
+    t.nodes[n + N_BACKING] = -1
+    t.unlock()
+    store(u, node, fd, size)
+    t.lock()
+    t.nodes[n + N_BACKING] = 0
+    t.nodes[n + N_INFO]! |= F_LIGHT
+    t.announce()
+  }
+  t.nodes[n + N_INFO]! |= F_LIGHT
+  countLight(u, node)
+  t.unlock()
+  u.sys.close(fd)
+  return 0
+}
+
+/** Opens a file light that was before. Returns false when it can't be. */
+function openAgain(u: Union, node: number): boolean {
+  const t = u.t
+  const n = at(node)
+  t.lock()
+  const isLight = (t.nodes[n + N_INFO]! & (F_LIGHT | F_UPPER | F_STALE)) === F_LIGHT
+  if (isLight && t.nodes[n + N_IO]! <= 0 && t.nodes[n + N_BACKING] !== -1) countLight(u, node)
+  else {
+    t.unlock()
+    return false
+  }
+  t.unlock()
+  return true
+}
+
+/** Under the lock: one more light handle; fills u.opened. */
+function countLight(u: Union, node: number): void {
+  u.t.nodes[at(node) + N_IO]!--
+  u.t.nodes[at(node) + N_OPENS]!++
+  u.opened.handle = LIGHT_HANDLE
+  u.opened.flags = FOPEN_NOFLUSH | FOPEN_KEEP_CACHE
+  u.opened.backingId = 0
+}
+
+/** Puts a file's bytes into the kernel's page cache, when they are in that of the layer's file system. */
+function store(u: Union, node: number, fd: number, size: number): void {
+  if (u.sys.readNow(fd, 0, size, SCRATCH_DIRENTS + STORE_HEAD) !== size) return
+  const w = SCRATCH_DIRENTS >> 2
+  u.u32.fill(0, w, w + (STORE_HEAD >> 2))
+  u.u32[w] = node
+  u.u32[w + 4] = size
+  const r = u.sys.notify(u.config.device, FUSE_NOTIFY_STORE, SCRATCH_DIRENTS, STORE_HEAD + size)
+  // ENOENT: the kernel let go of it meanwhile.
+  if (r < 0 && r !== -ENOENT) u.hasNoStore = true
 }
 
 /** Opens what locate() found. Lower files are opened without touching their atime. */
@@ -232,8 +321,27 @@ function giveUp(u: Union, fd: number, backingId: number, result: number): number
   return result
 }
 
+/** RELEASE of a light handle. */
+function closeLight(u: Union, node: number): number {
+  const t = u.t
+  const n = at(node)
+  t.lock()
+  const isOpen = isLive(t, node) && t.nodes[n + N_OPENS]! > 0 && t.nodes[n + N_IO]! < 0
+  if (isOpen) {
+    t.nodes[n + N_IO]!++
+    if (--t.nodes[n + N_OPENS]! === 0 && (t.nodes[n + N_INFO]! & F_DEAD) !== 0) reap(u, node)
+  }
+  t.unlock()
+  closeDoomed(u)
+  return isOpen ? 0 : -EBADF
+}
+
 /** RELEASE: closes a handle. */
-export function closeFile(u: Union, fd: number): number {
+export function closeFile(u: Union, node: number, fd: number): number {
+  return fd === LIGHT_HANDLE ? closeLight(u, node) : closeHeavy(u, fd)
+}
+
+function closeHeavy(u: Union, fd: number): number {
   const t = u.t
   const h = fd * HANDLE_WORDS
   if (fd < 0 || h + HANDLE_WORDS > t.handles.length) return -EBADF
@@ -267,11 +375,12 @@ export function ownsHandle(u: Union, fd: number): boolean {
 }
 
 /**
- * Returns the fd to use for a request on a file: the handle's own, brought up to date, or without a
- * handle (no-open mode) one that endUse() closes. May return PARKED or -errno.
+ * Returns the fd to use for a request on a file: the handle's own, brought up to date, or without one
+ * (light handles, and no-open mode) one that endUse() closes. May return PARKED or -errno.
  */
 export function beginUse(u: Union, node: number, handle: number, mayWrite: boolean): number {
   if (handle === NO_HANDLE) return openForUse(u, node, mayWrite)
+  if (handle === LIGHT_HANDLE) return mayWrite ? -EBADF : openForUse(u, node, false)
   if (!ownsHandle(u, handle)) return -EBADF
   const r = refresh(u, handle)
   if (r < 0) return r
@@ -280,7 +389,7 @@ export function beginUse(u: Union, node: number, handle: number, mayWrite: boole
 }
 
 export function endUse(u: Union, handle: number, fd: number): void {
-  if (handle === NO_HANDLE) u.sys.close(fd)
+  if (handle === NO_HANDLE || handle === LIGHT_HANDLE) u.sys.close(fd)
 }
 
 function openForUse(u: Union, node: number, mayWrite: boolean): number {

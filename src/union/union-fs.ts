@@ -335,8 +335,8 @@ export class UnionFileSystem implements FileSystem {
     return r
   }
 
-  release(_node: number, handle: number): number {
-    return closeFile(this.union, handle)
+  release(node: number, handle: number): number {
+    return closeFile(this.union, node, handle)
   }
 
   fallocate(node: number, handle: number, offset: number, length: number, mode: number): number {

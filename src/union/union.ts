@@ -7,9 +7,9 @@ import type { Native } from '../sys/native.js'
 import type { Arena } from '../vfs/arena.js'
 import type { Caller, OpenResult } from '../vfs/file-system.js'
 import { DirFds } from './dir-fds.js'
+import { ListWriter } from './dir-list.js'
 import { Reals } from './dir-stack.js'
 import { IdMap } from './id-map.js'
-import { SnapshotWriter } from './snapshot.js'
 import type { Refs, UnionConfig, UnionState } from './state.js'
 import { Tables } from './tables.js'
 
@@ -55,10 +55,12 @@ export class Union {
   /** Link groups of the layers scanned so far: ino (as a decimal pair) to the paths in the layer. */
   readonly linkGroups = new Map<number, Map<string, Buffer[]>>()
   /** Its count is that of the directory merged last, hidden entries too. */
-  readonly writer: SnapshotWriter
-  readonly lowerWriter: SnapshotWriter
+  readonly writer: ListWriter
+  readonly lowerWriter: ListWriter
   /** A backing id was refused to this process: the page cache does all data. */
   hasNoPassthrough = false
+  /** The kernel took no file's bytes unasked. */
+  hasNoStore = false
 
   // The address found by locate(): a directory fd (or the object's own) and a name in it.
   node = 0
@@ -78,8 +80,8 @@ export class Union {
   constructor(state: UnionState, arena: Arena, sys: Native) {
     this.config = state.config
     this.t = new Tables(state)
-    this.writer = new SnapshotWriter(this.t)
-    this.lowerWriter = new SnapshotWriter(this.t)
+    this.writer = new ListWriter(this.t)
+    this.lowerWriter = new ListWriter(this.t)
     this.sys = sys
     this.bytes = arena.bytes
     this.u32 = arena.u32

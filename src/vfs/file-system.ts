@@ -40,6 +40,11 @@ export type OpenResult = { handle: Handle; flags: number; backingId: number }
  * and every call on a regular file when the kernel opens without asking (data mode no-open).
  */
 export const NO_HANDLE = -1
+/**
+ * The handle of open files that have none of their own in the file system: what is asked of one is done to
+ * the node in the request. The largest number that a handle can have.
+ */
+export const LIGHT_HANDLE = 0x7fffffff
 
 export interface FileSystem {
   readonly caller: Caller

@@ -17,6 +17,16 @@ function field(number: number): number {
   return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[number - 3])
 }
 
+/** Steps back; on a busy machine the guard may have seen us kept from running a moment ago. */
+async function stepBack(cpu: number): Promise<number> {
+  const end = Date.now() + 20_000
+  for (;;) {
+    const result = native.stepBack(cpu)
+    if (result !== -EAGAIN || Date.now() > end) return result
+    await setTimeout(20)
+  }
+}
+
 function allowed(): string {
   return /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]!
 }
@@ -37,7 +47,7 @@ native.stepForward()
 
 t.test('a thread steps back, and comes forward when it has nothing to do', { skip }, async (t) => {
   await until(SCHED_OTHER, 1000)
-  t.equal(native.stepBack(-1), 0)
+  t.equal(await stepBack(-1), 0)
   t.equal(await until(SCHED_IDLE, 1000), SCHED_IDLE)
   t.equal(await until(SCHED_OTHER, 5000), SCHED_OTHER)
 })
@@ -45,7 +55,7 @@ t.test('a thread steps back, and comes forward when it has nothing to do', { ski
 t.test('with a CPU it is pinned to that, until it comes forward', { skip }, async (t) => {
   const before = allowed()
   const cpu = native.cpuOf(process.pid)
-  t.equal(native.stepBack(cpu), 0)
+  t.equal(await stepBack(cpu), 0)
   t.equal(allowed(), String(cpu))
   t.equal(native.stepBack(cpu), 0, 'again: nothing to do')
   t.equal(native.stepForward(), 0)
@@ -55,14 +65,13 @@ t.test('with a CPU it is pinned to that, until it comes forward', { skip }, asyn
 
 t.test('the guard brings forward who could run and does not come round', { skip }, async (t) => {
   const before = allowed()
-  t.equal(native.stepBack(native.cpuOf(process.pid)), 0)
+  t.equal(await stepBack(native.cpuOf(process.pid)), 0)
   spinUntil(SCHED_IDLE, 1000)
   spinUntil(SCHED_OTHER, 5000)
   t.equal(field(POLICY), SCHED_OTHER)
   t.equal(allowed(), before)
   t.equal(native.stepBack(-1), -EAGAIN, 'not at once again')
-  await setTimeout(400)
-  t.equal(native.stepBack(-1), 0)
+  t.equal(await stepBack(-1), 0, 'but later')
   native.stepForward()
 })
 

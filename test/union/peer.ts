@@ -48,6 +48,11 @@ export class Peer {
     Atomics.wait(this.#words, 1, 0, 25)
   }
 
+  /** What start() began has come to its end. */
+  get hasEnded(): boolean {
+    return Atomics.load(this.#words, 1) === 1
+  }
+
   /** The result of what start() began. */
   join(): number {
     if (Atomics.wait(this.#words, 1, 0, 10_000) === 'timed-out') throw new Error('the other worker hangs')

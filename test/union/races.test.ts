@@ -93,7 +93,9 @@ t.test('a lower opened while it is copied up is not given to the kernel', { skip
     const faults = new Faults()
     const backings = new Map<number, string>()
     let serial = 0
-    const rig = new Rig(makeFolders([{ f: 'lower' }]), { sys: faults.sys, dataMode: 'passthrough' })
+    const rig = new Rig(makeFolders([{ f: 'lower' }]), {
+      ...{ sys: faults.sys, dataMode: 'passthrough', passthroughMin: 1 },
+    })
     faults.before = (name, args) => {
       if (name === 'backingOpen') {
         backings.set(++serial, readOf(rig, args[1]!))
@@ -139,7 +141,7 @@ t.test('a listing made during a copy-up does not lead back to the lower', { skip
   const f = rig.node('d/f')
   let isDone = false
   faults.after = (name) => {
-    if (name !== 'getdents' || isDone) return
+    if (name !== 'listDirectory' || isDone) return
     isDone = true
     t.equal(peer.run({ verb: 'chmod', node: f, mode: 0o600 }), 0)
   }

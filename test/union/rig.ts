@@ -20,7 +20,7 @@ import {
   STAT_SIZE,
   STAT_UID,
 } from '../../src/vfs/arena.js'
-import { ENTRY_ATTR, ENTRY_BYTES, NO_HANDLE } from '../../src/vfs/file-system.js'
+import { ENTRY_ATTR, ENTRY_BYTES, LIGHT_HANDLE, NO_HANDLE } from '../../src/vfs/file-system.js'
 import { checkTables } from './consistency.js'
 import { arena, attach, build, forgetAttached, openLayer, type Tree, temporaryFolder } from './disk.js'
 
@@ -76,8 +76,9 @@ export class Rig {
   readonly #constantUnits: number
   /** References that we, as the kernel, hold. */
   readonly held = new Map<number, number>()
-  /** Open handles: what must be closed at the end. */
+  /** Open files and their nodes: what must be closed at the end. Light ones have numbers of ours, as they share a handle. */
   readonly files = new Map<number, number>()
+  #lastLight = LIGHT_HANDLE
 
   constructor(folders: Folders, options: Options = {}) {
     this.folders = folders
@@ -95,7 +96,7 @@ export class Rig {
       workFd,
       device: -1,
       dataMode: 'cache',
-      passthroughMin: 1,
+      passthroughMin: 128 * 1024,
       isVolatile: true,
       durability: DURABILITY_NONE,
       hasRedirects: true,
@@ -280,8 +281,9 @@ export class Rig {
 
   #opened(node: number): number {
     const { handle } = this.fs.opened
-    this.files.set(handle, node)
-    return handle
+    const file = handle === LIGHT_HANDLE ? ++this.#lastLight : handle
+    this.files.set(file, node)
+    return file
   }
 
   tmpfile(path: string): number {
@@ -304,23 +306,23 @@ export class Rig {
     return node < 0 ? node : this.openNode(node, flags)
   }
 
-  release(handle: number): number {
+  release(file: number): number {
     this.enter()
-    const node = this.files.get(handle)!
-    this.files.delete(handle)
-    return this.fs.release(node, handle)
+    const node = this.files.get(file)!
+    this.files.delete(file)
+    return this.fs.release(node, Math.min(file, LIGHT_HANDLE))
   }
 
-  readHandle(handle: number, size = 65536): string {
+  readHandle(file: number, size = 65536): string {
     this.enter()
-    const node = this.files.get(handle) ?? 0
-    const count = ok(this.fs.read(node, handle, 0, size, OUT), 'read')
+    const node = this.files.get(file) ?? 0
+    const count = ok(this.fs.read(node, Math.min(file, LIGHT_HANDLE), 0, size, OUT), 'read')
     return Buffer.from(arena.bytes.slice(OUT, OUT + count)).toString('latin1')
   }
 
-  writeHandle(handle: number, text: string, offset = 0): number {
+  writeHandle(file: number, text: string, offset = 0): number {
     const length = this.put(VALUE, text)
-    return this.fs.write(this.files.get(handle) ?? 0, handle, offset, length, VALUE, 0)
+    return this.fs.write(this.files.get(file) ?? 0, Math.min(file, LIGHT_HANDLE), offset, length, VALUE, 0)
   }
 
   read(path: string): string {
