@@ -28,6 +28,7 @@ const Row rows[] = {
     {"listBegin", wrap<listBegin>},
     {"listName", wrap<listName>},
     {"listDirectory", wrap<listDirectory>},
+    {"listEntries", wrap<listEntries>},
     {"listSort", wrap<listSort>},
     {"listTake", wrap<listTake>},
     {"mapFile", mapFile},

@@ -67,6 +67,7 @@ int64_t removeTreeLater(int32_t fd, Path path);
 int64_t listBegin(int32_t isMerged, int32_t hasUpper);
 int64_t listName(Path name, uint32_t low, uint32_t high);
 int64_t listDirectory(int32_t fd, uint32_t layer, At buffer, uint32_t capacity);
+int64_t listEntries(Bytes entries, Bytes names, uint32_t firstName, uint32_t base);
 int64_t listSort();
 int64_t listTake(At out, uint32_t capacity);
 /** For the end of a worker's thread. */

@@ -1,5 +1,6 @@
 // The list of a directory that is merged from several, in one go: names are read, the first of each is
 // kept, and all are brought into the order of their keys, as records that READDIR can send as they are.
+// Names come from directories, or from an index (src/index/format.ts) that has merged the lowers.
 //
 // For what is plain only. Whatever needs more than a name and a type (names of the AUFS dialect, a
 // directory of the upper that a lower has too) ends it with -EAGAIN, and TypeScript does it all
@@ -16,6 +17,10 @@
 namespace {
 
 const uint8_t HIDDEN = 0xff;
+/** Words of an index's entry. */
+const size_t ENTRY_WORDS = 32;
+const size_t E_NAME = 2, E_LENGTH = 3, E_TYPE = 4, E_INO = 6;
+const uint32_t E_ASK = 1;
 /** See KEY_MIN, RANK_BITS and HASHES in src/union/snapshot.ts. */
 const uint32_t KEY_MIN = 16;
 const uint32_t RANK_BITS = 6;
@@ -59,7 +64,7 @@ struct Listing {
   uint32_t key = 0;
 
   void clear();
-  int64_t add(const char *name, uint64_t ino, uint8_t type, uint32_t layer);
+  int64_t add(const void *name, size_t length, uint64_t ino, uint8_t type, uint32_t layer);
   uint32_t *slotOf(const uint8_t *name, size_t length, uint32_t hash);
   void grow();
   void sort();
@@ -102,9 +107,8 @@ void Listing::grow() {
   }
 }
 
-int64_t Listing::add(const char *text, uint64_t ino, uint8_t type, uint32_t layer) {
-  const auto *name = reinterpret_cast<const uint8_t *>(text);
-  const size_t length = strlen(text);
+int64_t Listing::add(const void *text, size_t length, uint64_t ino, uint8_t type, uint32_t layer) {
+  const auto *name = static_cast<const uint8_t *>(text);
   uint32_t hash = hashOf(name, length);
   if (!slots.empty()) {
     if (names.size() * 2 > slots.size()) grow();
@@ -162,7 +166,7 @@ int64_t listBegin(int32_t isMerged, int32_t hasUpper) {
 
 int64_t listName(Path name, uint32_t low, uint32_t high) {
   if (!tls.listing || name.isSelf) return -EINVAL;
-  return tls.listing->add(name.text, static_cast<uint64_t>(high) << 32 | low, DT_DIR, 0);
+  return tls.listing->add(name.text, strlen(name.text), static_cast<uint64_t>(high) << 32 | low, DT_DIR, 0);
 }
 
 /** The type of an entry that getdents leaves open, or that may be a whiteout; negative: errno. */
@@ -195,10 +199,26 @@ int64_t listDirectory(int32_t fd, uint32_t layer, At buffer, uint32_t capacity) 
         if (type < 0) return type;
         if (type == HIDDEN && listing->slots.empty()) continue;
       }
-      int64_t result = listing->add(name, entry->d_ino, static_cast<uint8_t>(type), layer);
+      int64_t result = listing->add(name, strlen(name), entry->d_ino, static_cast<uint8_t>(type), layer);
       if (result < 0) return result;
     }
   }
+}
+
+int64_t listEntries(Bytes entries, Bytes names, uint32_t firstName, uint32_t base) {
+  Listing *listing = tls.listing;
+  if (!listing || reinterpret_cast<uintptr_t>(entries.data) % sizeof(uint32_t) != 0) return -EINVAL;
+  const auto *word = reinterpret_cast<const uint32_t *>(entries.data);
+  for (size_t left = entries.length / (ENTRY_WORDS * sizeof *word); left > 0; left--, word += ENTRY_WORDS) {
+    uint32_t type = word[E_TYPE] & 0xff, length = word[E_LENGTH] & 0xffff, at = word[E_NAME] - firstName;
+    uint32_t layer = (word[E_LENGTH] >> 16) + base;
+    if ((word[E_TYPE] >> 8 & E_ASK) || length > UINT8_MAX || at > names.length || length > names.length - at) return -EAGAIN;
+    if (type == HIDDEN && listing->slots.empty()) continue;
+    uint64_t ino = static_cast<uint64_t>(word[E_INO + 1]) << 32 | word[E_INO];
+    int64_t result = listing->add(names.data + at, length, ino, static_cast<uint8_t>(type), layer);
+    if (result < 0) return result;
+  }
+  return 0;
 }
 
 int64_t listSort() {

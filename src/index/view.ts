@@ -170,6 +170,31 @@ export class IndexView {
     return this.#prove(from, length) ? from : DAMAGED
   }
 
+  /**
+   * Proves all entries of the directory at word `d`, and their names. Returns both as they lie here and the
+   * number of the first byte of the names, or undefined when something is damaged.
+   */
+  entriesOf(d: number): { entries: Uint8Array; names: Uint8Array; firstName: number } | undefined {
+    const count = this.count(d)
+    if (count === 0) return { entries: new Uint8Array(0), names: new Uint8Array(0), firstName: 0 }
+    const first = this.first(d)
+    const from = this.entry(first)
+    const last = from < 0 ? DAMAGED : this.entry(first + count - 1)
+    if (last < 0 || last !== from + (count - 1) * ENTRY_WORDS) return undefined
+    const bytes = count * ENTRY_WORDS * 4
+    // They were added one after another, and so were their names.
+    const firstName = this.words[from + E_NAME]!
+    const nameBytes = this.words[last + E_NAME]! + (this.words[last + E_LENGTH]! & 0xffff) - firstName
+    if (firstName < 0 || nameBytes < 0 || firstName + nameBytes > this.#nameBytes) return undefined
+    const namesFrom = this.names + firstName
+    if (!this.#prove(from * 4, bytes) || !this.#prove(namesFrom, nameBytes)) return undefined
+    return {
+      entries: this.bytes.subarray(from * 4, from * 4 + bytes),
+      names: this.bytes.subarray(namesFrom, namesFrom + nameBytes),
+      firstName,
+    }
+  }
+
   /** Returns the first word of a directory's record, or DAMAGED. */
   dir(dir: number): number {
     if (dir <= 0 || dir >= this.dirs) return this.#damaged('a directory is out of bounds')

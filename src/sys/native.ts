@@ -79,6 +79,11 @@ export interface Native {
    * for getdents64(2).
    */
   listDirectory(fd: number, layer: number, buffer: number, capacity: number): number
+  /**
+   * The same from an index: `entries` as they lie there, and the bytes of their names, of which the first
+   * is number `firstName` of the index's. `base`: what their layers are counted from.
+   */
+  listEntries(entries: Uint8Array, names: Uint8Array, firstName: number, base: number): number
   /** Returns how many names there are. */
   listSort(): number
   /**

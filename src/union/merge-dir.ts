@@ -6,6 +6,7 @@
 // attributes, in here.
 
 import { EAGAIN, ENOMEM, isAbsent } from '../base/errno.js'
+import type { IndexView } from '../index/view.js'
 import { SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY, SCRATCH_STAT, STAT_DEV, STAT_MODE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { deviceIndex, showIno } from './attr.js'
@@ -34,8 +35,6 @@ import { DENTRY_WORDS, ROOT } from './state.js'
 import type { Union } from './union.js'
 
 const O_DIRECTORY = 0o200000
-/** An indexed directory of more layers is listed from the index; of fewer, reading them is quicker. */
-const FEW_LAYERS = 4
 
 const ino = new Int32Array(2)
 /** The inos of `.` and `..`, two words each. */
@@ -122,23 +121,35 @@ function listPlain(u: Union, node: number, info: number): number {
   const { other, sys } = u
   const hasUpper = u.isWritable && other.hasUpper
   if (hasUpper && (info & F_IMPURE) !== 0) return 0
-  if (u.index !== null && other.stacked !== 0 && other.count > FEW_LAYERS) return 0
-  let r = sys.listBegin(Number(other.count > 1), Number(hasUpper))
+  const isStacked = u.index !== null && other.stacked !== 0
+  const count = isStacked ? countAbove(u) : other.count
+  let r = sys.listBegin(Number(isStacked ? count > 0 : count > 1), Number(hasUpper))
   for (const length of [1, 2]) {
     u.bytes.fill(0x2e, ENTRY_NAME, ENTRY_NAME + length)
     u.bytes[ENTRY_NAME + length] = 0
     if (r >= 0) r = sys.listName(ENTRY_NAME, dots[2 * length - 2]! >>> 0, dots[2 * length - 1]! >>> 0)
   }
-  for (let i = 0; i < other.count && r >= 0; i++) {
+  for (let i = 0; i < count && r >= 0; i++) {
     const pathFd = dirFd(u, node, other.layers[i]!)
     r = pathFd < 0 ? pathFd : addPlain(u, pathFd, other.layers[i]!)
     if (isAbsent(r)) r = 0
   }
+  if (isStacked && r >= 0) r = addIndexed(u, u.index!, other.stacked)
   if (r === -EAGAIN) return 0
   if (r < 0) return r
   sys.listSort()
   const snapshot = takeListing(u)
   return snapshot === 0 ? -ENOMEM : snapshot
+}
+
+/** Adds the lowers of an indexed directory to the native listing. Returns 0, -EAGAIN or another errno. */
+function addIndexed(u: Union, view: IndexView, stacked: number): number {
+  const isOneDevice = u.devices.every((device) => deviceIndex(u, device) === 0)
+  if (u.config.hasXino && !isOneDevice) return -EAGAIN
+  const d = view.dir(stacked)
+  const range = d < 0 ? undefined : view.entriesOf(d)
+  if (range === undefined) return -EAGAIN
+  return u.sys.listEntries(range.entries, range.names, range.firstName, u.indexBase)
 }
 
 /** Adds one real to the native listing. Returns -EAGAIN when it is not plain, or another errno. */

@@ -1,25 +1,31 @@
 // Directories are listed by native code where they are plain, by TypeScript where not: both must say the same.
 
+import { EventEmitter } from 'node:events'
 import t from 'tap'
 import { EAGAIN } from '../../src/base/errno.js'
 import { type Native, native } from '../../src/sys/native.js'
 import { hashAt } from '../../src/union/dir-list.js'
 import { device, dir, fifo, file, symlink, type Tree, whiteout } from './disk.js'
-import { makeFolders, Rig } from './rig.js'
+import { type Folders, makeFolders, Rig } from './rig.js'
+import { indexOf } from './with-index.js'
+
+// Every folder is removed at the end of the process.
+EventEmitter.defaultMaxListeners = 0
 
 const skip = process.getuid?.() !== 0 && 'needs root'
 
 /** The addon, with a note of how listings ended, which may be forbidden. */
 function watched(isForbidden: boolean) {
-  const ends = { plain: 0, notPlain: 0 }
+  const ends = { plain: 0, notPlain: 0, indexed: 0 }
   const sys: Native = new Proxy(native, {
     get(target, name: keyof Native) {
-      if (name !== 'listDirectory' && name !== 'listSort') return target[name]
-      return (...args: [number, number, number, number]) => {
-        const r =
-          name === 'listSort' ? native.listSort() : isForbidden ? -EAGAIN : native.listDirectory(...args)
+      if (!/^list(Directory|Entries|Sort)$/.test(name)) return target[name]
+      return (...args: unknown[]) => {
+        const isSort = name === 'listSort'
+        if (name === 'listEntries') ends.indexed++
+        const r = isForbidden && !isSort ? -EAGAIN : Reflect.apply(target[name] as () => number, native, args)
         if (r === -EAGAIN) ends.notPlain++
-        if (name === 'listSort') ends.plain++
+        if (isSort) ends.plain++
         return r
       }
     },
@@ -29,9 +35,12 @@ function watched(isForbidden: boolean) {
 
 /** Lists a directory of the same layers in both ways and returns what native code could do. */
 function compare(lowers: Tree[], upper: Tree | null, path = '') {
-  const folders = makeFolders(lowers, upper)
+  return compareFolders(makeFolders(lowers, upper), path)
+}
+
+function compareFolders(folders: Folders, path: string, index?: { indexFd: number }) {
   const natively = watched(false)
-  const one = new Rig(folders, { sys: natively.sys })
+  const one = new Rig(folders, { sys: natively.sys, ...index })
   const listed = one.readdir(path)
   const plus = one.readdirplus(path)
   t.strictSame(one.problemsAtRest(), [])
@@ -118,25 +127,44 @@ t.test('what is not plain is left to TypeScript', { skip }, async (t) => {
   }
 })
 
-t.test('random layers', { skip }, async (t) => {
-  let seed = 4711
-  const random = (below: number): number => {
-    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
-    return (seed >>> 8) % below
+let seed = 4711
+function random(below: number): number {
+  seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
+  return (seed >>> 8) % below
+}
+
+function randomLayer(): Tree {
+  const tree: Tree = {}
+  for (let i = random(60); i > 0; i--) {
+    const name = `${'x'.repeat(random(4) === 0 ? random(60) : 0)}${random(80)}`
+    const kind = random(8)
+    tree[name] = kind === 0 ? dir({}) : kind === 1 ? symlink('s') : kind === 2 ? whiteout : 'file'
   }
+  return tree
+}
+
+t.test('random layers', { skip }, async (t) => {
   let plain = 0
   for (let round = 0; round < 40; round++) {
-    const layer = (): Tree => {
-      const tree: Tree = {}
-      for (let i = random(60); i > 0; i--) {
-        const name = `${'x'.repeat(random(4) === 0 ? random(60) : 0)}${random(80)}`
-        const kind = random(8)
-        tree[name] = kind === 0 ? dir({}) : kind === 1 ? symlink('s') : kind === 2 ? whiteout : 'file'
-      }
-      return tree
-    }
-    const lowers = Array.from({ length: 1 + random(4) }, layer)
-    plain += compare(lowers, random(3) === 0 ? null : layer()).plain
+    const lowers = Array.from({ length: 1 + random(4) }, randomLayer)
+    plain += compare(lowers, random(3) === 0 ? null : randomLayer()).plain
   }
   t.ok(plain > 10, `${plain} listings were plain`)
+})
+
+t.test('many random layers with an index', { skip }, async (t) => {
+  let indexed = 0
+  let plain = 0
+  for (let round = 0; round < 20; round++) {
+    const lowers = Array.from({ length: 1 + random(6) }, randomLayer)
+    // Now and then something that only the layers can tell.
+    if (round % 5 === 4) lowers[0]!.d0 = dir({}, { 'trusted.overlay.redirect': 'elsewhere' })
+    const folders = makeFolders(lowers, random(3) === 0 ? null : randomLayer())
+    const found = compareFolders(folders, '', await indexOf(folders))
+    indexed += found.indexed
+    plain += found.plain
+    for (const name of found.names.slice(2)) t.ok(name.length > 0)
+  }
+  t.ok(indexed > 10, `${indexed} listings came from the index`)
+  t.ok(plain > 5, `${plain} listings were plain`)
 })
