@@ -115,10 +115,15 @@ bool isOurs(const std::string &dir) {
 
 bool startsWith(const char *text, const char *start) { return strncmp(text, start, strlen(start)) == 0; }
 
-int connectTo(const std::string &path) {
+struct sockaddr_un addressOf(const std::string &path) {
   struct sockaddr_un address {};
   address.sun_family = AF_UNIX;
   memcpy(address.sun_path, path.c_str(), path.size());
+  return address;
+}
+
+int connectTo(const std::string &path) {
+  struct sockaddr_un address = addressOf(path);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
   struct ucred peer {};
@@ -236,14 +241,57 @@ std::string serverSocket(const char *script) {
   for (char **entry = environ; *entry; entry++)
     if (startsWith(*entry, "MICA_") || startsWith(*entry, "FUSE_OVERLAYFS_")) key.add(*entry);
   std::string path = dir + "/server-" + key.text() + ".sock";
-  // The server binds a longer name first.
+  // The socket is made under a longer name first.
   return path.size() + 12 < sizeof(sockaddr_un::sun_path) ? path : "";
+}
+
+void Door::remove() const {
+  struct stat stat;
+  if (lstat(path.c_str(), &stat) == 0 && stat.st_ino == inode) unlink(path.c_str());
+}
+
+// Callers wait in its queue while the server starts. It gets its name only when it listens, and only where no
+// other one does: of two launchers at once the second goes to the first.
+Door openDoor(const std::string &path) {
+  Door door;
+  std::string draft = path + "." + std::to_string(getpid());
+  mkdir(path.substr(0, path.rfind('/')).c_str(), 0755);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return door;
+  struct sockaddr_un address = addressOf(draft);
+  struct stat stat;
+  unlink(draft.c_str());
+  mode_t before = umask(0177);
+  bool isMade = bind(fd, reinterpret_cast<struct sockaddr *>(&address), sizeof address) == 0 && listen(fd, SOMAXCONN) == 0;
+  umask(before);
+  bool isNamed = false;
+  for (int attempt = 0; isMade && !isNamed && attempt < 3; attempt++) {
+    isNamed = link(draft.c_str(), path.c_str()) == 0;
+    if (isNamed || errno != EEXIST) break;
+    int other = connectTo(path);
+    if (other >= 0) {
+      close(other);
+      break;
+    }
+    unlink(path.c_str());
+  }
+  isNamed = isNamed && lstat(draft.c_str(), &stat) == 0;
+  unlink(draft.c_str());
+  if (!isNamed) {
+    close(fd);
+    return door;
+  }
+  door.fd = fd;
+  door.path = path;
+  door.inode = stat.st_ino;
+  return door;
 }
 
 Outcome handOver(const std::string &path, char *const *argv) {
   int fd = path.empty() ? -1 : connectTo(path);
   if (fd < 0) return Outcome();
   Outcome outcome = converse(fd, argv);
+  outcome.isAnybodyThere = true;
   close(fd);
   return outcome;
 }

@@ -1,7 +1,7 @@
 // mica-launch NODE SCRIPT ARGS...: starts the daemon in a session of its own and comes back as
 // soon as the mount is live, without a Node process waiting in between. A mount of an engine
 // (--overlay) goes to a server where there is one (hand-over.cc); where there is none, its
-// daemon becomes one, at the socket that MICA_SERVER_SOCKET names.
+// daemon becomes one: MICA_SERVER names the listening socket's fd, MICA_SERVER_SOCKET its path.
 //
 // The daemon gets the write end of a pipe as fd number MICA_STATUS_FD and writes one line to it:
 // "ok", or "error STATUS WORDS". It keeps our stdout and stderr until it says "ok" (it replaces
@@ -48,7 +48,9 @@ static void makeRoomForFds() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-[[noreturn]] static void runDaemon(char **argv, int status) {
+static void setNumber(const char *name, long number) { setenv(name, std::to_string(number).c_str(), 1); }
+
+[[noreturn]] static void runDaemon(char **argv, int status, const Door &door) {
   setsid();
   int null = open("/dev/null", O_RDWR);
   if (null >= 0) {
@@ -57,9 +59,11 @@ static void makeRoomForFds() {
   }
   for (int number : {SIGINT, SIGTERM, SIGHUP}) signal(number, SIG_DFL);
   makeRoomForFds();
-  char text[16];
-  snprintf(text, sizeof text, "%d", status);
-  setenv("MICA_STATUS_FD", text, 1);
+  setNumber("MICA_STATUS_FD", status);
+  if (door.fd >= 0) {
+    setNumber("MICA_SERVER", fcntl(door.fd, F_DUPFD, 3));
+    setenv("MICA_SERVER_SOCKET", door.path.c_str(), 1);
+  }
   execvp(argv[0], argv);
   writeStatus(status, std::string("error 127 mica: cannot run ") + argv[0] + ": " + strerror(errno) + "\n");
   _exit(127);
@@ -98,11 +102,14 @@ int main(int argc, char **argv) {
     return 2;
   }
   std::string server = argc > 3 && strcmp(argv[3], "--overlay") == 0 ? serverSocket(argv[2]) : "";
-  if (!server.empty()) {
+  Door door;
+  // A second time where another launcher is quicker to make a server.
+  for (int attempt = 0; attempt < 2 && !server.empty() && door.fd < 0; attempt++) {
     Outcome outcome = handOver(server, argv + 4);
     fputs(outcome.words.c_str(), stderr);
     if (outcome.kind != HandOver::none) return outcome.status;
-    setenv("MICA_SERVER_SOCKET", server.c_str(), 1);
+    if (outcome.isAnybodyThere) break;
+    door = openDoor(server);
   }
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
@@ -122,7 +129,7 @@ int main(int argc, char **argv) {
     int status = fcntl(ends[1], F_DUPFD, 3);
     if (status < 0) _exit(127);
     close(ends[1]);
-    runDaemon(argv + 1, status);
+    runDaemon(argv + 1, status, door);
   }
   daemonPid = pid;
   if (caught) kill(pid, SIGTERM);
@@ -130,6 +137,7 @@ int main(int argc, char **argv) {
 
   std::string line = readLine(ends[0]);
   if (line == "ok\n") return 0;
+  if (door.fd >= 0) door.remove();
   int code = 0, used = 0;
   if (sscanf(line.c_str(), "error %d %n", &code, &used) == 1 && used > 0) {
     fputs(line.c_str() + used, stderr);

@@ -26,10 +26,10 @@ function takeStatusFd(): number {
 }
 
 /** Where further mounts may come to, if they may: see server.ts. */
-function takeServerSocket(): string | undefined {
-  const path = process.env.MICA_SERVER_SOCKET
-  delete process.env.MICA_SERVER_SOCKET
-  return path
+function takeServerPlace(): { fd: number; path: string } | undefined {
+  const { MICA_SERVER: fd, MICA_SERVER_SOCKET: path } = process.env
+  for (const name of ['MICA_SERVER', 'MICA_SERVER_SOCKET']) delete process.env[name]
+  return fd === undefined || path === undefined ? undefined : { fd: Number(fd), path }
 }
 
 function report(statusFd: number, line: string): void {
@@ -70,7 +70,7 @@ async function main(): Promise<void> {
   easeCompiling()
   native.mapBigBlocks()
   const statusFd = takeStatusFd()
-  const serverSocket = takeServerSocket()
+  const place = takeServerPlace()
   const args = processArguments()
   const isOverlay = args[0] === OVERLAY
   let where = ''
@@ -81,14 +81,14 @@ async function main(): Promise<void> {
     for (const warning of request.warnings) process.stderr.write(`${program}: ${warning}\n`)
     const log = createLog()
     const ending = watchSignals()
-    const live = await serve(request, log, { mounts: 1, isShared: serverSocket !== undefined })
+    const live = await serve(request, log, { mounts: 1, isShared: place !== undefined })
     ending.onSignal = () => live.stop()
     if (statusFd >= 0) {
       log.redirect(logPath(live.record))
       detachStdio()
       report(statusFd, 'ok')
     }
-    await serveToTheEnd(live, log, serverSocket, ending)
+    await serveToTheEnd(live, log, place, ending)
   } catch (error) {
     const head = isOverlay ? 'mica-overlay' : 'mica: mount'
     const line = `${head}${where === '' ? '' : ` ${showPath(where)}`}: ${reasonOf(error)}`
@@ -126,14 +126,14 @@ function watchSignals(): Ending {
 async function serveToTheEnd(
   live: LiveMount,
   log: Log,
-  serverSocket: string | undefined,
+  place: ReturnType<typeof takeServerPlace>,
   ending: Ending,
 ): Promise<void> {
   process.on('uncaughtException', (error) => log(error.stack ?? error.message))
   process.on('unhandledRejection', (reason) => log(String((reason as Error)?.stack ?? reason)))
   const { startControl } = await import('./control.js')
   startControl({ ...live, hasPassthrough: live.agreement.hasPassthrough }, log)
-  const server = serverSocket === undefined ? undefined : await openServer(serverSocket, log)
+  const server = place === undefined ? undefined : await openServer(place, log)
   if (server !== undefined) {
     ending.onSignal = () => {
       live.stop()
@@ -147,10 +147,10 @@ async function serveToTheEnd(
   process.exit(end.reason === 'failed' ? 1 : 0)
 }
 
-async function openServer(path: string, log: Log): Promise<MountServer | undefined> {
+async function openServer(place: { fd: number; path: string }, log: Log): Promise<MountServer | undefined> {
   const { MountServer } = await import('./server.js')
   const seconds = Number(process.env.MICA_SERVER_IDLE)
-  return MountServer.open(path, log, process.env.MICA_SERVER_IDLE ? seconds * 1000 : undefined)
+  return MountServer.open(place, log, process.env.MICA_SERVER_IDLE ? seconds * 1000 : undefined)
 }
 
 async function answer(what: 'help' | 'version' | 'man', program: string, statusFd: number): Promise<void> {

@@ -1,9 +1,9 @@
 // The server that a daemon becomes after its own mount is live: further mounts of the same user in the same
 // namespaces come to it through a socket and get a thread each, which takes a fraction of a process's start.
 //
-// The socket's name is made by the launcher (native/launcher.cc) from all that must be equal: ids,
-// namespaces, root directory, capabilities, environment, service, program. So who can connect is someone for
-// whom this process may act in every respect. Mounts share nothing but the process; what a
+// The socket is made by the launcher (native/launcher.cc), so that callers can wait in its queue from the first
+// moment on. Its name is made from all that must be equal: ids, namespaces, root directory, capabilities,
+// environment, service, program. So who can connect is someone for whom this process may act in every respect. Mounts share nothing but the process; what a
 // thread does for its mount is daemon.ts, as for a mount with a process of its own.
 //
 // The conversation: eight hexadecimal digits, the number of bytes that follow; `mica-overlay` and the arguments,
@@ -11,8 +11,8 @@
 // says `go`, or is gone because that took too long for it, and has a process of its own: nothing is mounted
 // here. Then `warn WORDS`…, and `ok` or `error STATUS WORDS`.
 
-import { renameSync, rmSync, statSync } from 'node:fs'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { rmSync, statSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
 import { native } from '../sys/native.js'
 import { type MountRequest, parseOverlayArguments } from './arguments.js'
 import { startControl } from './control.js'
@@ -65,12 +65,15 @@ export class MountServer {
     })
   }
 
-  /** Returns a server at this socket; undefined when another one has it, or it can't be made. */
-  static async open(path: string, log: Log, idleMs = IDLE_MS): Promise<MountServer | undefined> {
-    if (await answers(path)) return undefined
+  /** Returns a server on a listening socket, given by its fd; undefined when that can't be had. */
+  static async open(
+    { fd, path }: { readonly fd: number; readonly path: string },
+    log: Log,
+    idleMs = IDLE_MS,
+  ): Promise<MountServer | undefined> {
     const made = new MountServer(path, log, idleMs)
     try {
-      await made.#listen()
+      await made.#listen(fd)
     } catch (error) {
       log(`no server at ${path}: ${(error as Error).message}`)
       return undefined
@@ -93,20 +96,14 @@ export class MountServer {
     this.#settle()
   }
 
-  async #listen(): Promise<void> {
-    const draft = `${this.#path}.${process.pid}`
-    rmSync(draft, { force: true })
+  async #listen(fd: number): Promise<void> {
     const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket))
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      // Only its user gets to it from its first moment on.
-      const before = process.umask(0o177)
-      server.listen(draft, resolve)
-      process.umask(before)
+      server.listen({ fd }, resolve)
     })
     server.on('error', (error) => this.#log(`server: ${error.message}`))
-    this.#inode = statSync(draft, { bigint: true }).ino
-    renameSync(draft, this.#path)
+    this.#inode = statSync(this.#path, { bigint: true }).ino
     this.#server = server
   }
 
@@ -238,14 +235,4 @@ function isForUs({ instead, mountpoint, options }: MountRequest): boolean {
   const paths = [mountpoint, ...lower, ...[upper, work].filter((path) => path !== null)]
   const isPlain = instead === undefined && !debug && !foreground && transport !== 'fuse-native'
   return isPlain && paths.every((path) => path.startsWith('/'))
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path, () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.on('error', () => resolve(false))
-  })
 }

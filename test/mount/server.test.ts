@@ -149,6 +149,23 @@ house('mounts of one caller share a process, and nothing else', (t, h) => {
   )
 })
 
+house('mounts that begin at the same time share a process', (t, h) => {
+  const names = ['one', 'two', 'three']
+  for (const name of names)
+    for (const dir of ['upper', 'work', 'mnt']) mkdirSync(h.path(`${name}/${dir}`), { recursive: true })
+  const script = `cd "$1"; shift; for n; do
+    "$0" -o "lowerdir=$PWD/lower,upperdir=$PWD/$n/upper,workdir=$PWD/$n/work" "$PWD/$n/mnt" & done; wait`
+  spawnSync('sh', ['-c', script, OVERLAY, h.folder, ...names], { env: h.env, timeout: 20_000 })
+  t.equal(new Set(names.map((name) => h.pidOf(name))).size, 1)
+  t.equal(h.sockets().length, 1)
+  for (const name of names) h.mica('umount', h.at(name))
+})
+
+house('a first mount that fails leaves no socket', (t, h) => {
+  t.equal(h.mount('box', ',workdir=/proc').status, 1)
+  t.same(readdirSync(h.runtime), [])
+})
+
 house('an upper is free for the next mount at once, again and again', (t, h) => {
   h.mustMount('first')
   h.whenOpen()
