@@ -102,6 +102,7 @@ const Row rows[] = {
 
     {"mount", wrap<mountAt>},
     {"umount", wrap<umountAt>},
+    {"moveMount", wrap<moveMount>},
     {"fusermount", wrap<fusermount>},
     {"lastMessage", lastMessage},
 

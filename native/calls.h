@@ -109,6 +109,7 @@ int64_t uringRefuse(int32_t device);
 // mount.cc
 int64_t mountAt(std::string source, Bytes target, std::string type, int64_t flags, std::string data);
 int64_t umountAt(Bytes target, int32_t flags);
+int64_t moveMount(int32_t tree, Bytes target);
 int64_t fusermount(std::string program, std::string options, Bytes target);
 napi_value lastMessage(napi_env env, napi_callback_info info);
 

@@ -195,6 +195,7 @@ Outcome converse(int fd, char *const *argv) {
   Outcome outcome;
   std::string request("mica-overlay");
   request.push_back('\0');
+  request.append(std::to_string(getppid())).push_back('\0');
   for (; *argv; argv++) request.append(*argv).push_back('\0');
   Lines lines(fd);
   std::string line;

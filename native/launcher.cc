@@ -1,7 +1,8 @@
 // mica-launch NODE SCRIPT ARGS...: starts the daemon in a session of its own and comes back as
 // soon as the mount is live, without a Node process waiting in between. A mount of an engine
 // (--overlay) goes to a server where there is one (hand-over.cc); where there is none, its
-// daemon becomes one: MICA_SERVER names the listening socket's fd, MICA_SERVER_SOCKET its path.
+// daemon becomes one: MICA_SERVER names the listening socket's fd, MICA_SERVER_SOCKET its path, MICA_CALLER
+// the process that wants the first mount.
 //
 // The daemon gets the write end of a pipe as fd number MICA_STATUS_FD and writes one line to it:
 // "ok", or "error STATUS WORDS". It keeps our stdout and stderr until it says "ok" (it replaces
@@ -21,6 +22,8 @@
 
 static volatile sig_atomic_t daemonPid = 0;
 static volatile sig_atomic_t caught = 0;
+/** Who called us. */
+static pid_t caller = 0;
 
 // The daemon does not hear the terminal: an interrupted start must not leave a mount behind.
 static void onSignal(int number) {
@@ -63,6 +66,7 @@ static void setNumber(const char *name, long number) { setenv(name, std::to_stri
   if (door.fd >= 0) {
     setNumber("MICA_SERVER", fcntl(door.fd, F_DUPFD, 3));
     setenv("MICA_SERVER_SOCKET", door.path.c_str(), 1);
+    setNumber("MICA_CALLER", caller);
   }
   execvp(argv[0], argv);
   writeStatus(status, std::string("error 127 mica: cannot run ") + argv[0] + ": " + strerror(errno) + "\n");
@@ -97,6 +101,7 @@ static int endedEarly(pid_t pid) {
 }
 
 int main(int argc, char **argv) {
+  caller = getppid();
   if (argc < 3) {
     fprintf(stderr, "usage: mica-launch NODE SCRIPT [ARGUMENT...]\n");
     return 2;

@@ -11,6 +11,9 @@
 
 extern char **environ;
 
+/** MOVE_MOUNT_F_EMPTY_PATH, which old headers lack. */
+static const unsigned FROM_EMPTY_PATH = 0x4;
+
 int64_t mountAt(std::string source, Bytes target, std::string type, int64_t flags, std::string data) {
   std::string path;
   if (!target.toPath(path)) return -EINVAL;
@@ -23,6 +26,12 @@ int64_t umountAt(Bytes target, int32_t flags) {
   std::string path;
   if (!target.toPath(path)) return -EINVAL;
   return retry([&] { return umount2(path.c_str(), flags); });
+}
+
+int64_t moveMount(int32_t tree, Bytes target) {
+  std::string path;
+  if (!target.toPath(path)) return -EINVAL;
+  return retry([&] { return syscall(SYS_move_mount, tree, "", AT_FDCWD, path.c_str(), FROM_EMPTY_PATH); });
 }
 
 static void setMessage(std::string text) {

@@ -6,7 +6,7 @@ import { EBUSY } from '../base/errno.js'
 import { whenGone } from '../index.js'
 import { unmountPath } from '../mount/device.js'
 import { MountError, systemError } from '../mount/errors.js'
-import { FS_TYPE, mountAt } from '../mount/mount-info.js'
+import { FS_TYPE, isPristineMount, mountAt } from '../mount/mount-info.js'
 import { encodePath, showPath } from '../mount/path-bytes.js'
 import { realDirectory } from '../mount/real-path.js'
 import { readRecords } from '../mount/runtime-dir.js'
@@ -22,8 +22,8 @@ async function unmountOne(path: string, isLazy: boolean): Promise<void> {
     throw new MountError('something in it is still used; end that, or mica umount --lazy', 'EBUSY')
   }
   if (result < 0) throw systemError(result, 'unmount', showPath(real), 'umount2')
-  // A lazy one lives as long as its users.
-  if (record !== undefined && !isLazy) await whenGone(record)
+  // A lazy one lives as long as its users, one of an image beside a container as long as that.
+  if (record !== undefined && !isLazy && !isPristineMount(entry)) await whenGone(record)
 }
 
 async function run(

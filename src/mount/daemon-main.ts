@@ -25,11 +25,11 @@ function takeStatusFd(): number {
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : -1
 }
 
-/** Where further mounts may come to, if they may: see server.ts. */
-function takeServerPlace(): { fd: number; path: string } | undefined {
-  const { MICA_SERVER: fd, MICA_SERVER_SOCKET: path } = process.env
-  for (const name of ['MICA_SERVER', 'MICA_SERVER_SOCKET']) delete process.env[name]
-  return fd === undefined || path === undefined ? undefined : { fd: Number(fd), path }
+/** Where further mounts may come to, if they may, and who asked for this one: see server.ts. */
+function takeServerPlace(): { fd: number; path: string; caller: number } | undefined {
+  const { MICA_SERVER: fd, MICA_SERVER_SOCKET: path, MICA_CALLER: caller } = process.env
+  for (const name of ['MICA_SERVER', 'MICA_SERVER_SOCKET', 'MICA_CALLER']) delete process.env[name]
+  return fd === undefined || path === undefined ? undefined : { fd: Number(fd), path, caller: Number(caller) }
 }
 
 function report(statusFd: number, line: string): void {
@@ -135,6 +135,7 @@ async function serveToTheEnd(
   startControl({ ...live, hasPassthrough: live.agreement.hasPassthrough }, log)
   const server = place === undefined ? undefined : await openServer(place, log)
   if (server !== undefined) {
+    server.addHost(live.host, place!.caller, live.whenEnded)
     ending.onSignal = () => {
       live.stop()
       server.stop()

@@ -21,9 +21,10 @@ import { openIndex } from './index-files.js'
 import { fdPath, type Layers, openLayers } from './layers.js'
 import { libraryTransport, mountedByLibrary, withoutPassthrough } from './library-mount.js'
 import type { Log } from './log.js'
-import { startTime } from './mount-info.js'
+import { deviceNumber, startTime } from './mount-info.js'
 import type { MountOptions } from './options.js'
 import { encodePath } from './path-bytes.js'
+import { type Host, keyOfLayer } from './pristine-mount.js'
 import { realDirectory } from './real-path.js'
 import { type MountRecord, removeRecord, runtimeDir, writeRecord } from './runtime-dir.js'
 import { type Crew, RingCrew, startClones, threads } from './threads.js'
@@ -50,6 +51,8 @@ export type LiveMount = {
   readonly header: SharedArrayBuffer
   /** The fd of the FUSE device. */
   readonly device: number
+  /** What others may find in it. */
+  readonly host: Host
   /** Resolves when the mount is gone and everything is tidied up. */
   readonly whenEnded: Promise<End>
   /** Takes the mount off; `whenEnded` resolves after that. */
@@ -161,6 +164,14 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House
     shared: plan.shared,
     header: plan.state.header,
     device: plan.device,
+    host: {
+      mountpoint: target,
+      device,
+      options: request.options,
+      isWritable: layers.isWritable,
+      layers: layers.layers.map(({ stat }) => keyOfLayer(stat)),
+      state: plan.state,
+    },
     whenEnded,
     stop: () => stop(target, transport, log),
   }
@@ -230,10 +241,7 @@ function firstLook(target: string): Promise<string> {
         reject(new MountError(`the mount does not answer: ${reasonOf(error)}`, error.code ?? 'EIO'))
         return
       }
-      // new_encode_dev() of the kernel, as glibc's makedev() has it.
-      const major = Number(((result.dev >> 8n) & 0xfffn) | ((result.dev >> 32n) & 0xfffff000n))
-      const minor = Number((result.dev & 0xffn) | ((result.dev >> 12n) & 0xffffff00n))
-      resolve(`${major}:${minor}`)
+      resolve(deviceNumber(result.dev))
     })
   })
 }

@@ -7,6 +7,9 @@ import { decodePath } from './path-bytes.js'
 /** The file system type of our mounts as mountinfo shows it. */
 export const FS_TYPE = 'fuse.mica'
 
+/** How the roots of pristine trees (pristine-mount.ts) are called in the mount that has them. */
+export const PRISTINE_PREFIX = '.mica-pristine-'
+
 export type MountEntry = {
   readonly id: number
   readonly parentId: number
@@ -55,6 +58,19 @@ export function readMounts(pid: number | 'self' = 'self'): MountEntry[] {
   } catch {
     return []
   }
+}
+
+/** Tells whether a mount shows a pristine tree, which keeps nobody from its union's upper. */
+export function isPristineMount({ root }: MountEntry): boolean {
+  return root.startsWith(`/${PRISTINE_PREFIX}`)
+}
+
+/** Returns a st_dev as mountinfo shows it. */
+export function deviceNumber(dev: bigint): string {
+  // new_encode_dev() of the kernel, as glibc's makedev() has it.
+  const major = Number(((dev >> 8n) & 0xfffn) | ((dev >> 32n) & 0xfffff000n))
+  const minor = Number((dev & 0xffn) | ((dev >> 12n) & 0xffffff00n))
+  return `${major}:${minor}`
 }
 
 /** Returns the topmost mount at exactly this (real) path. */

@@ -7,6 +7,7 @@ import { type LiveMount, serve } from './daemon.js'
 import { reasonOf, UsageError } from './errors.js'
 import { createLog } from './log.js'
 import type { ThreadData, ThreadNews, ThreadOrder } from './mount-threads.js'
+import { type Host, showInHost } from './pristine-mount.js'
 import { logPath } from './runtime-dir.js'
 
 /** The mount's user begins first. */
@@ -27,9 +28,12 @@ function tidyLater(): void {
   if (collect !== undefined) setTimeout(collect, TIDY_MS)
 }
 
-async function serveOne(request: MountRequest): Promise<void> {
+async function serveOne(request: MountRequest, hosts: readonly Host[]): Promise<void> {
+  const shownIn = hosts.length === 0 ? undefined : showInHost(request, hosts)
+  if (shownIn !== undefined) return post({ shownIn })
   const warnings: string[] = []
   log = createLog((line) => void warnings.push(line))
+  const given = { ...request.options }
   // Rings take a thread for each CPU, each as big as a mount; who wants them for every mount says so.
   if (request.options.transport === 'auto') request.options.transport = 'dev-fuse'
   try {
@@ -42,7 +46,7 @@ async function serveOne(request: MountRequest): Promise<void> {
   log.redirect(logPath(current.record))
   const { record, shared, workers, transport, agreement, device, header } = current
   const live = { record, shared, workers, transport, header, hasPassthrough: agreement.hasPassthrough }
-  post({ live, device, warnings })
+  post({ live, host: { ...current.host, options: given }, device, warnings })
   tidyLater()
   const end = await current.whenEnded
   current = undefined
@@ -53,7 +57,7 @@ async function serveOne(request: MountRequest): Promise<void> {
 
 port.on('message', (order: ThreadOrder) => {
   if (order === 'stop') current?.stop()
-  else void serveOne(order.mount)
+  else void serveOne(order.mount, order.hosts)
 })
 process.on('uncaughtException', (error) => log(error.stack ?? error.message))
 process.on('unhandledRejection', (reason) => log(String((reason as Error)?.stack ?? reason)))

@@ -7,26 +7,31 @@ import type { MountRequest } from './arguments.js'
 import type { ServedMount } from './control.js'
 import { MountError, UsageError } from './errors.js'
 import type { Log } from './log.js'
+import type { Host } from './pristine-mount.js'
 import { threads } from './threads.js'
 
 /** The thread's share: how many mounts there may be in the process. */
 export type ThreadData = { readonly share: number }
 
-export type ThreadOrder = { readonly mount: MountRequest } | 'stop'
+/** `hosts`: mounts in which what is asked for may be found. */
+export type ThreadOrder = { readonly mount: MountRequest; readonly hosts: readonly Host[] } | 'stop'
 
 /** What the thread tells. */
 export type ThreadNews =
   | {
       readonly live: Omit<ServedMount, 'whenEnded'>
+      readonly host: Host
       /** The device's fd: the kernel lets go of the mount when it is closed. */
       readonly device: number
       readonly warnings: readonly string[]
     }
+  /** It is shown in the mount of this device, which others serve. */
+  | { readonly shownIn: string }
   | { readonly failed: { readonly message: string; readonly code: string; readonly isUsage: boolean } }
   | { readonly ended: true }
 
 /** A mount that a thread serves. */
-export type ThreadMount = ServedMount & { readonly warnings: readonly string[] }
+export type ThreadMount = ServedMount & { readonly host: Host; readonly warnings: readonly string[] }
 
 export class MountThread {
   /** Whether it can serve another mount. */
@@ -54,8 +59,11 @@ export class MountThread {
     this.#thread.unref()
   }
 
-  /** Mounts; resolves when the mount is live, rejects with nothing mounted. One at a time. */
-  mount(request: MountRequest): Promise<ThreadMount> {
+  /**
+   * Mounts; resolves when the mount is live, rejects with nothing mounted. One at a time. Resolves with
+   * undefined when one of `hosts` shows it.
+   */
+  mount(request: MountRequest, hosts: readonly Host[]): Promise<ThreadMount | undefined> {
     return new Promise((resolve, reject) => {
       let end = (): void => {}
       const whenEnded = new Promise<void>((resolveEnd) => {
@@ -71,13 +79,15 @@ export class MountThread {
           reject(isUsage ? new UsageError(message) : new MountError(message, code))
         } else if ('live' in news) {
           this.#device = news.device
-          resolve({ ...news.live, whenEnded, warnings: news.warnings })
+          resolve({ ...news.live, whenEnded, host: news.host, warnings: news.warnings })
+        } else if ('shownIn' in news) {
+          resolve(undefined)
         } else {
           this.#device = -1
           end()
         }
       }
-      this.#send({ mount: request })
+      this.#send({ mount: request, hosts })
     })
   }
 

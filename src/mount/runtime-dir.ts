@@ -4,7 +4,7 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { FS_TYPE, type MountEntry, readMounts, startTime } from './mount-info.js'
+import { FS_TYPE, isPristineMount, type MountEntry, readMounts, startTime } from './mount-info.js'
 
 export type MountRecord = {
   readonly mountpoint: string
@@ -89,7 +89,7 @@ export function removeRecord(record: Named, dir = runtimeDir()): void {
 export function isLive(record: Pick<MountRecord, 'pid' | 'startTime' | 'device' | 'source'>): boolean {
   if (startTime(record.pid) !== record.startTime || record.startTime === '') return false
   return readMounts(record.pid).some(
-    (mount) => mount.device === record.device && mount.source === record.source,
+    (mount) => mount.device === record.device && mount.source === record.source && !isPristineMount(mount),
   )
 }
 

@@ -6,20 +6,23 @@
 // environment, service, program. So who can connect is someone for whom this process may act in every respect. Mounts share nothing but the process; what a
 // thread does for its mount is daemon.ts, as for a mount with a process of its own.
 //
-// The conversation: eight hexadecimal digits, the number of bytes that follow; `mica-overlay` and the arguments,
-// each with a NUL. The answers are lines: `own` (start a process of your own) or `taken`; the caller then
-// says `go`, or is gone because that took too long for it, and has a process of its own: nothing is mounted
-// here. Then `warn WORDS`…, and `ok` or `error STATUS WORDS`.
+// The conversation: eight hexadecimal digits, the number of bytes that follow; `mica-overlay`, the process that
+// wants the mount, and the arguments, each with a NUL. The answers are lines: `own` (start a process of your
+// own) or `taken`; the caller then says `go`, or is gone because that took too long for it, and has a process
+// of its own: nothing is mounted here. Then `warn WORDS`…, and `ok` or `error STATUS WORDS`.
 
 import { rmSync, statSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { native } from '../sys/native.js'
 import { type MountRequest, parseOverlayArguments } from './arguments.js'
 import { startControl } from './control.js'
+import { detachPath } from './device.js'
 import { exitStatusOf, reasonOf } from './errors.js'
 import type { Log } from './log.js'
 import { MountThread } from './mount-threads.js'
 import { decodePath, showPath } from './path-bytes.js'
+import { type Host, isComparing, isImageMount } from './pristine-mount.js'
+import { realDirectory } from './real-path.js'
 
 const GREETING = 'mica-overlay'
 const REQUEST_MAX = 1 << 20
@@ -31,6 +34,9 @@ const SPARE_THREADS = 2
 /** Open files that each mount should find room for. */
 const FILES_PER_MOUNT = 1024
 const MOUNTS_MAX = 512
+
+/** `caller`: the process that wants it. */
+type ServerRequest = MountRequest & { readonly caller: number }
 
 /** One line of the last words, as the launcher takes it. */
 function line(words: string): string {
@@ -46,6 +52,8 @@ export class MountServer {
   readonly #room: number
   readonly #busy = new Set<MountThread>()
   readonly #spare: MountThread[] = []
+  /** Live mounts and who asked for them, the newest first. */
+  #hosts: { readonly host: Host; readonly caller: number }[] = []
   #server: Server | undefined
   #inode = 0n
   #idle: NodeJS.Timeout | undefined
@@ -94,6 +102,15 @@ export class MountServer {
   goOnAlone(): void {
     this.#isAlone = true
     this.#settle()
+  }
+
+  /** Takes note of a mount that may show further ones of its caller (pristine-mount.ts). */
+  addHost(host: Host, caller: number, whenEnded: Promise<unknown>): void {
+    const entry = { host, caller }
+    this.#hosts.unshift(entry)
+    void whenEnded.then(() => {
+      this.#hosts = this.#hosts.filter((each) => each !== entry)
+    })
   }
 
   async #listen(fd: number): Promise<void> {
@@ -150,12 +167,19 @@ export class MountServer {
     // Meanwhile the last mount may have gone, or others come: the caller then starts a process of its own.
     if (this.#isStopping || this.#busy.size >= this.#room) return void socket.destroy()
     const thread = this.#takeThread()
-    const { mountpoint, warnings } = request
+    const { mountpoint, warnings, caller } = request
     try {
-      const live = await thread.mount(request)
-      for (const warning of [...warnings, ...live.warnings])
+      const live = await thread.mount(request, this.#hostsFor(request))
+      for (const warning of [...warnings, ...(live?.warnings ?? [])])
         socket.write(line(`warn mica-overlay: ${warning}`))
+      if (live === undefined) {
+        this.#giveBack(thread)
+        if (isWanted) socket.end('ok\n')
+        else detachPath(realDirectory('mount point', mountpoint))
+        return
+      }
       startControl(live, this.#log)
+      this.addHost(live.host, caller, live.whenEnded)
       // A caller that has gone meanwhile believes that there is no mount.
       if (isWanted) socket.end('ok\n')
       else thread.stop()
@@ -168,8 +192,16 @@ export class MountServer {
     this.#giveBack(thread)
   }
 
+  /** Returns the mounts in which a request's layers may be found, the likeliest first. */
+  #hostsFor(request: ServerRequest): Host[] {
+    if (!isImageMount(request)) return []
+    const own = this.#hosts.filter(({ caller }) => caller === request.caller)
+    const likely = own.length === 0 && isComparing(request.caller) ? this.#hosts : own
+    return likely.map(({ host }) => host)
+  }
+
   /** Returns the request, or the line that answers it at once. */
-  #read(bytes: Buffer): MountRequest | string {
+  #read(bytes: Buffer): ServerRequest | string {
     const words: string[] = []
     for (let from = 0; from < bytes.length; ) {
       const end = bytes.indexOf(0, from)
@@ -179,8 +211,8 @@ export class MountServer {
     }
     if (words[0] !== GREETING || this.#isStopping || this.#busy.size >= this.#room) return 'own'
     try {
-      const request = parseOverlayArguments(words.slice(1))
-      return isForUs(request) ? request : 'own'
+      const request = parseOverlayArguments(words.slice(2))
+      return isForUs(request) ? { ...request, caller: Number(words[1]) } : 'own'
     } catch (error) {
       return `error ${exitStatusOf(error)} mica-overlay: ${reasonOf(error)}`
     }

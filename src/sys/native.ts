@@ -332,6 +332,8 @@ export interface Native {
   mount(source: string, target: Uint8Array, type: string, flags: number, data: string): number
   /** umount2(2). */
   umount(target: Uint8Array, flags: number): number
+  /** Puts the mount behind an fd, as cloneReadOnly() makes it, on a directory (move_mount(2)). */
+  moveMount(tree: number, target: Uint8Array): number
   /**
    * Runs `fusermount3 -o OPTIONS -- TARGET` with _FUSE_COMMFD and returns the device fd it sends;
    * on failure -EPERM with its words in `lastMessage()`, or -ENOENT when there is no such program.

@@ -6,6 +6,7 @@ import { pathIn, topLayer } from './dir-stack.js'
 import {
   at,
   F_NAMELESS,
+  F_ROOT,
   F_STALE,
   isLive,
   N_DENTRY,
@@ -117,6 +118,10 @@ function openDir(u: Union, node: number, layer: number): number {
       const top = topLayer(t, node)
       t.unlock()
       return pin !== 0 && layer === top ? pin - 1 : -ENOENT
+    }
+    if ((t.nodes[n + N_INFO]! & F_ROOT) !== 0) {
+      t.unlock()
+      return u.config.layers[layer]!.fd
     }
     const path = pathIn(t, node, layer)
     const d = t.nodes[n + N_DENTRY]! * DENTRY_WORDS

@@ -47,8 +47,9 @@ import {
   T_DIR,
   TYPE_MASK,
 } from './inode-table.js'
-import { found, M_IMPURE } from './lookup.js'
+import { found, M_IMPURE, M_PRISTINE } from './lookup.js'
 import { dropTable } from './lower-index.js'
+import { pristineFlags } from './pristine.js'
 import { DENTRY_WORDS, H_LINKS_REMOVED, ROOT } from './state.js'
 import type { Union } from './union.js'
 
@@ -60,7 +61,8 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
   const t = u.t
   const hash = hashName(parent, u.bytes, name, length)
   const isDir = found.mode >>> 12 === T_DIR
-  const hidden = !isDir && found.nlink > 1 && t.header[H_LINKS_REMOVED] !== 0 ? countHidden(u) : 0
+  const mayBeLinked = !isDir && found.nlink > 1 && (found.markers & M_PRISTINE) === 0
+  const hidden = mayBeLinked && t.header[H_LINKS_REMOVED] !== 0 ? countHidden(u) : 0
   t.lock()
   let dentry = findDentry(t, parent, hash, u.bytes, name, length)
   if (dentry !== 0) {
@@ -81,7 +83,7 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
     dentry = 0
   }
   let node = 0
-  if (!isDir && found.nlink > 1) node = findLinked(t, found.ino[0]!, found.ino[1]!, found.layer)
+  if (mayBeLinked) node = findLinked(t, found.ino[0]!, found.ino[1]!, found.layer)
   // A copy for open handles alone is being made: it will not be at this name.
   const away = F_NAMELESS | F_COPYING
   if (node !== 0 && (t.nodes[at(node) + N_INFO]! & away) === away) node = 0
@@ -119,7 +121,8 @@ export function newNode(u: Union, isDir: boolean): number {
     if ((found.markers & M_IMPURE) !== 0) t.nodes[n + N_INFO]! |= F_IMPURE
   } else t.nodes[n + N_LAYER] = found.layer
   if (u.isUpper(found.layer)) t.nodes[n + N_INFO]! |= F_UPPER
-  if (!isDir && found.nlink > 1) addLinked(t, node)
+  if ((found.markers & M_PRISTINE) !== 0) t.nodes[n + N_INFO]! |= pristineFlags(found.markers)
+  else if (!isDir && found.nlink > 1) addLinked(t, node)
   return node
 }
 

@@ -47,6 +47,7 @@ import {
   F_COPYING,
   F_IMPURE,
   F_NAMELESS,
+  F_PRISTINE,
   F_STALE,
   F_UPPER,
   isLive,
@@ -112,13 +113,16 @@ export function copyUp(u: Union, node: number, length = ALL): number {
   if (!isLive(t, node)) return -ESTALE
   const info = t.nodes[at(node) + N_INFO]!
   if ((info & F_UPPER) !== 0) return 0
+  if ((info & F_PRISTINE) !== 0) return -EROFS
   return (info & TYPE_MASK) === T_DIR ? copyUpDirectory(u, node) : copyUpFile(u, node, length)
 }
 
 /** copyUp() for a directory, then its fd in the upper; for callers that change what is in it. */
 export function upperDir(u: Union, node: number): number {
   if (!u.isWritable) return -EROFS
-  if ((u.t.nodes[at(node) + N_INFO]! & F_UPPER) === 0) {
+  const info = u.t.nodes[at(node) + N_INFO]!
+  if ((info & F_PRISTINE) !== 0) return -EROFS
+  if ((info & F_UPPER) === 0) {
     const r = copyUpDirectory(u, node)
     if (r < 0) return r
   }

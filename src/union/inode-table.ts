@@ -37,8 +37,12 @@ export const F_STACK = 1 << 9 // N_LAYER is a reference to a directory stack
 export const F_IMPURE = 1 << 10 // upper directory: may hold objects with a stored ino or a redirect
 export const F_LOWER_BACKING = 1 << 11 // N_BACKING is an id of the lower file
 export const F_TWIN = 1 << 13 // stale, or heir of one: the kernel has two inodes of it and may keep attributes of neither
-export const F_LIGHT = 1 << 14 // small file of a lower that could be opened: further readers get LIGHT_HANDLE
+export const F_LIGHT = 1 << 17 // small file of a lower that could be opened: further readers get LIGHT_HANDLE
 export const F_DEAD = 1 << 12 // freed as soon as the last handle is closed
+// The next ones: see pristine.ts.
+export const F_PRISTINE = 1 << 14 // of a tree that shows the lowers alone
+export const F_TOUCHED = 1 << 15 // the upper has something at its path
+export const F_ROOT = 1 << 16 // its reals are the layers' own roots
 
 export const T_DIR = 4
 export const T_CHR = 2

@@ -34,8 +34,9 @@ import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, showIno, statReal } from './attr.js'
 import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
 import { pathIn, readReals, readRealsAbove, releasePaths } from './dir-stack.js'
 import { ASK_LAYERS, adoptPath, adoptSibling, findIndexed } from './indexed.js'
-import { at, F_IMPURE, N_DENTRY, N_INFO } from './inode-table.js'
+import { at, F_IMPURE, F_ROOT, N_DENTRY, N_INFO } from './inode-table.js'
 import { firstLower, NOWHERE, UNKNOWN } from './lower-index.js'
+import { isPristine, setApart } from './pristine.js'
 import { followRedirect } from './redirect.js'
 import { FIND_DOT_NAME, FIND_NEW_NAME } from './scratch.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
@@ -49,6 +50,9 @@ export const M_WHITEOUT = 16
 export const M_INO = 32
 export const M_LINKS = 64
 export const M_OWN = 128
+/** What pristine.ts notes of what it found. */
+export const M_PRISTINE = 256
+export const M_TOUCHED = 512
 
 const SCRATCH_STAT3 = SCRATCH_STAT2 + 128
 const DOT_PATH = SCRATCH_VALUE + 40960
@@ -80,6 +84,11 @@ export const found = {
   markers: 0,
   /** Length of the redirect left in SCRATCH_VALUE by readMarkers(). */
   redirectLength: 0,
+}
+
+/** Tells whether a name is `.` or `..`. */
+export function isDots(bytes: Uint8Array, name: number, length: number): boolean {
+  return bytes[name] === 0x2e && (length === 1 || (length === 2 && bytes[name + 1] === 0x2e))
 }
 
 /** Tells whether a name belongs to the AUFS dialect and is therefore never shown. */
@@ -173,7 +182,7 @@ export function startsWith(bytes: Uint8Array, name: number, length: number, pref
 }
 
 /** Tells (1), or -errno, whether `.wh.NAME` lies beside a name in a real directory. */
-function hasDotWhiteout(u: Union, fd: number, name: number, length: number): number {
+export function hasDotWhiteout(u: Union, fd: number, name: number, length: number): number {
   u.bytes.set(dotWhiteout, FIND_DOT_NAME)
   u.bytes.copyWithin(FIND_DOT_NAME + 4, name, name + length + 1)
   const r = u.sys.statAt(fd, FIND_DOT_NAME, SCRATCH_STAT3)
@@ -205,6 +214,19 @@ export function find(
   length: number,
   stat: number,
   below = false,
+): number {
+  const r = search(u, parent, name, length, stat, below)
+  if (r === 0 && isPristine(u.t, parent)) setApart(u, parent, name, length)
+  return r
+}
+
+function search(
+  u: Union,
+  parent: number,
+  name: number,
+  length: number,
+  stat: number,
+  below: boolean,
 ): number {
   if (length > 255) return -ENAMETOOLONG
   if (isDotWhiteout(u.bytes, name, length)) return -ENOENT
@@ -414,7 +436,7 @@ function buildPath(u: Union, parent: number, layer: number, name: number, length
   u.bytes[pathEnd] = 0
   t.lock()
   let node = parent
-  while (node !== ROOT && start > SCRATCH_VALUE + 16384) {
+  while (node !== ROOT && (t.nodes[at(node) + N_INFO]! & F_ROOT) === 0 && start > SCRATCH_VALUE + 16384) {
     u.bytes[--start] = 0x2f
     const path = pathIn(t, node, layer)
     let from: number

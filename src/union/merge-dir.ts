@@ -15,10 +15,23 @@ import { D_PARENT } from './dentry-table.js'
 import { E_INFO, E_LENGTH, E_NAME, HIDDEN, hashAt, type ListWriter } from './dir-list.js'
 import { readReals } from './dir-stack.js'
 import { ASK_LAYERS, listIndexed } from './indexed.js'
-import { at, F_IMPURE, F_NAMELESS, N_DENTRY, N_INFO, N_INO, T_CHR, T_DIR, T_REG } from './inode-table.js'
+import {
+  at,
+  F_IMPURE,
+  F_NAMELESS,
+  F_PRISTINE,
+  F_TOUCHED,
+  N_DENTRY,
+  N_INFO,
+  N_INO,
+  T_CHR,
+  T_DIR,
+  T_REG,
+} from './inode-table.js'
 import {
   find,
   found,
+  isDots,
   isDotWhiteout,
   isWhiteout,
   M_INO,
@@ -29,6 +42,7 @@ import {
   readMarkers,
   storedInoInto,
 } from './lookup.js'
+import { setEntriesApart } from './pristine.js'
 import { ENTRY_NAME } from './scratch.js'
 import { cursor, seekAfter, sortList, step, takeListing } from './snapshot.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
@@ -57,6 +71,11 @@ export function buildSnapshot(u: Union, node: number): number {
   addDots(u, writer)
   const list = merge(u, writer, node)
   if (list < 0) return list
+  const apart = (info & F_PRISTINE) === 0 ? 0 : setEntriesApart(u, writer, node)
+  if (apart < 0) {
+    writer.abandon()
+    return apart
+  }
   const snapshot = sortList(t, list)
   writer.abandon()
   return snapshot === 0 ? -ENOMEM : snapshot
@@ -120,7 +139,8 @@ function addDots(u: Union, w: ListWriter): void {
 function listPlain(u: Union, node: number, info: number): number {
   const { other, sys } = u
   const hasUpper = u.isWritable && other.hasUpper
-  if (hasUpper && (info & F_IMPURE) !== 0) return 0
+  const isApart = (info & F_PRISTINE) !== 0 && (info & F_TOUCHED) !== 0
+  if (isApart || (hasUpper && (info & F_IMPURE) !== 0)) return 0
   const isStacked = u.index !== null && other.stacked !== 0
   const count = isStacked ? countAbove(u) : other.count
   let r = sys.listBegin(Number(isStacked ? count > 0 : count > 1), Number(hasUpper))
@@ -281,11 +301,6 @@ function addReal(
     }
   }
   return 0
-}
-
-/** Tells `.` and `..` from other names. */
-export function isDots(bytes: Uint8Array, name: number, length: number): boolean {
-  return bytes[name] === 0x2e && (length === 1 || (length === 2 && bytes[name + 1] === 0x2e))
 }
 
 /** Returns the d_type of an entry that getdents leaves open, HIDDEN for a whiteout, or -errno. */

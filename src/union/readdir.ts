@@ -14,8 +14,9 @@ import { dropSnapshot, holdChain, N_SNAPSHOT, releaseChain } from './block-chain
 import { D_NODE, findDentry, hashName } from './dentry-table.js'
 import { N_STACKED } from './dir-stack.js'
 import { at, F_DEAD, isLive, N_INFO, N_LOOKUPS, N_OPENS, T_DIR } from './inode-table.js'
-import { find, found } from './lookup.js'
-import { buildSnapshot, isDots } from './merge-dir.js'
+import { find, found, isDots, M_PRISTINE } from './lookup.js'
+import { buildSnapshot } from './merge-dir.js'
+import { isPristine } from './pristine.js'
 import {
   ageIfOld,
   copyRecords,
@@ -222,7 +223,7 @@ function flushBatch(u: Union, parent: number): void {
     found.mode = u.u32[w + STAT_MODE]!
     found.nlink = u.u32[w + STAT_NLINK]!
     found.layer = layer
-    found.markers = 0
+    found.markers = isPristine(u.t, parent) ? M_PRISTINE : 0
     found.ino[0] = u.i32[record + R_INO]!
     found.ino[1] = u.i32[record + R_INO + 1]!
     enter(u, parent, entry, u.i32[record + R_LENGTH]!, w)

@@ -272,7 +272,7 @@ house('a server that does not answer is passed over', (t, h) => {
 const CALLER = `
 import socket, sys
 path, words, *arguments = sys.argv[1:]
-request = b"".join(each.encode() + b"\\0" for each in ["mica-overlay", *arguments])
+request = b"".join(each.encode() + b"\\0" for each in ["mica-overlay", "1", *arguments])
 caller = socket.socket(socket.AF_UNIX)
 caller.connect(path)
 caller.sendall(b"%08x" % len(request) + request)
