@@ -198,7 +198,7 @@ function buildTypeScript() {
   const stamp = 'dist/.mica-stamp'
   // What a benchmark run leaves in bench/ is no reason to compile.
   const bench = readdirSync(join(root, 'bench')).filter(
-    (name) => name.endsWith('.ts') || name === 'questions',
+    (name) => name.endsWith('.ts') || name === 'questions' || name === 'engines',
   )
   const sources = ['src', 'test', ...bench.map((name) => join('bench', name))]
   const wanted = fingerprint(['tsconfig.json', 'node_modules/.mica-stamp', ...sources])
