@@ -164,4 +164,4 @@ async function answer(what: 'help' | 'version' | 'man', program: string, statusF
   if (statusFd >= 0) report(statusFd, 'ok')
 }
 
-await main()
+void main()
