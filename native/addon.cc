@@ -73,6 +73,7 @@ const Row rows[] = {
     {"copyFileRange", wrap<copyFileRange>},
     {"copyData", wrap<copyData>},
     {"removeTree", wrap<removeTree>},
+    {"removeTreeSoon", removeTreeSoon},
     {"removeTreeLater", wrap<removeTreeLater>},
 
     {"park", wrap<park>},

@@ -61,6 +61,7 @@ int64_t copyFileRange(int32_t fdIn, int64_t offsetIn, int32_t fdOut, int64_t off
 // copy.cc, tree.cc
 int64_t copyData(int32_t from, int32_t to, int64_t length, int32_t durability, int32_t job);
 int64_t removeTree(int32_t fd);
+napi_value removeTreeSoon(napi_env env, napi_callback_info info);
 int64_t removeTreeLater(int32_t fd, Path path);
 
 // listing.cc

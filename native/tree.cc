@@ -137,6 +137,46 @@ int64_t removeWhole(int fd, const char *name) {
 
 int64_t removeTree(int32_t fd) { return removeBelow(fd); }
 
+namespace {
+
+/** A removal on Node's own pool, whose end a promise tells. */
+struct Soon {
+  napi_async_work work = nullptr;
+  napi_deferred deferred = nullptr;
+  OwnedFd dir;
+  int64_t result = 0;
+
+  static void run(napi_env, void *data) {
+    auto *soon = static_cast<Soon *>(data);
+    soon->result = removeBelow(soon->dir.get());
+  }
+  static void end(napi_env env, napi_status, void *data) {
+    std::unique_ptr<Soon> soon(static_cast<Soon *>(data));
+    napi_resolve_deferred(env, soon->deferred, toNumber(env, soon->result));
+    napi_delete_async_work(env, soon->work);
+  }
+};
+
+} // namespace
+
+napi_value removeTreeSoon(napi_env env, napi_callback_info info) {
+  napi_value argv[1], promise = nullptr, name;
+  size_t argc = 1;
+  int32_t fd = -1;
+  auto soon = std::make_unique<Soon>();
+  if (napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr) != napi_ok ||
+      napi_get_value_int32(env, argv[0], &fd) != napi_ok ||
+      napi_create_promise(env, &soon->deferred, &promise) != napi_ok)
+    return nullptr;
+  soon->dir = OwnedFd::duplicate(fd);
+  napi_create_string_utf8(env, "mica", NAPI_AUTO_LENGTH, &name);
+  bool isQueued = napi_create_async_work(env, nullptr, name, Soon::run, Soon::end, soon.get(), &soon->work) == napi_ok &&
+                  napi_queue_async_work(env, soon->work) == napi_ok;
+  if (isQueued) (void)soon.release();
+  else napi_resolve_deferred(env, soon->deferred, toNumber(env, -ENOMEM));
+  return promise;
+}
+
 int64_t removeTreeLater(int32_t fd, Path path) {
   if (path.isSelf) return -EINVAL;
   OwnedFd dir = OwnedFd::duplicate(fd);

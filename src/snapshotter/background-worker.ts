@@ -9,8 +9,6 @@ import { joinStamps, keyOf, type Stamp, stampOfFd } from '../index/stamp.js'
 import { native } from '../sys/native.js'
 
 export type Job =
-  /** Remove a directory with all that is in it. */
-  | { readonly verb: 'delete'; readonly path: string }
   /** Make the index of the layer whose tree this is. */
   | { readonly verb: 'index'; readonly path: string; readonly file: string }
   /** Make the index of a stack of layers: their trees, top first. */
@@ -23,15 +21,6 @@ export type Done = { readonly failure: string | undefined }
 const O_DIRECTORY = 0o200000
 /** A mount may be writing a file that is younger. */
 const SETTLED_MS = 60_000
-
-function remove(path: string): void {
-  const fd = native.openPath(Buffer.from(path), O_DIRECTORY, 0)
-  if (fd >= 0) {
-    native.removeTree(fd)
-    native.close(fd)
-  }
-  rmSync(path, { recursive: true, force: true })
-}
 
 async function index(tree: string, file: string): Promise<void> {
   const fd = native.openPath(Buffer.from(tree), O_DIRECTORY, 0)
@@ -80,8 +69,7 @@ async function sweep(dir: string, stacks: readonly (readonly Stamp[])[]): Promis
 
 async function work(job: Job): Promise<string | undefined> {
   try {
-    if (job.verb === 'delete') remove(job.path)
-    else if (job.verb === 'index') await index(job.path, job.file)
+    if (job.verb === 'index') await index(job.path, job.file)
     else if (job.verb === 'stack') return await stack(job.dir, job.trees)
     else await sweep(job.path, job.stacks)
     return undefined

@@ -1,31 +1,33 @@
-// Work that nobody waits for, one piece after another in a thread of its own, which is there only while there
-// is work. What a piece does is in background-worker.ts.
+// Work that nobody waits for, one piece after another in a thread of its own, which stays for a while when there is
+// no more. What a piece does is in background-worker.ts.
 
 import { Worker } from 'node:worker_threads'
 import type { Done, Job } from './background-worker.js'
 
 export type Say = (line: string) => void
 
+/** A thread's start costs more than a small job. */
+const LINGER_MS = 2000
+
 export class Background {
   readonly #say: Say
   readonly #delayMs: number
   /** By verb and path: nothing is to be done twice. */
-  readonly #waiting = new Map<string, Job>()
+  readonly #waiting = new Map<string, { readonly job: Job; due: number }>()
   #working: Promise<void> | undefined
   #worker: Worker | undefined
   #timer: NodeJS.Timeout | undefined
+  #leaving: NodeJS.Timeout | undefined
 
-  /** Work begins when nothing was added for `delayMs`: a thread's start costs more than a small job. */
+  /** A job begins `delayMs` after it was added, if it is still wanted then. */
   constructor(say: Say, delayMs: number) {
     this.#say = say
     this.#delayMs = delayMs
   }
 
   add(job: Job): void {
-    this.#waiting.set(`${job.verb} ${job.path}`, job)
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#begin(), this.#delayMs)
-    this.#timer.unref()
+    this.#waiting.set(`${job.verb} ${job.path}`, { job, due: Date.now() + this.#delayMs })
+    this.#wait()
   }
 
   /** Takes back what is not begun. */
@@ -35,20 +37,30 @@ export class Background {
 
   /** Begins at once, and ends when there is nothing more to do. */
   async idle(): Promise<void> {
-    if (this.#waiting.size > 0) this.#begin()
-    while (this.#working !== undefined) await this.#working
+    while (this.#working !== undefined || this.#waiting.size > 0) {
+      for (const each of this.#waiting.values()) each.due = 0
+      this.#begin()
+      await this.#working
+    }
   }
 
   /** Forgets what is not begun, and ends what is. */
   async close(): Promise<void> {
     clearTimeout(this.#timer)
     this.#waiting.clear()
-    await this.#worker?.terminate()
+    await this.#leave()
     await this.idle()
+  }
+
+  #wait(): void {
+    if (this.#waiting.size === 0) return
+    const due = Math.min(...[...this.#waiting.values()].map((each) => each.due))
+    this.#timer ??= setTimeout(() => this.#begin(), Math.max(0, due - Date.now())).unref()
   }
 
   #begin(): void {
     clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#working ??= this.#work()
       .catch((error: Error) => {
         this.#waiting.clear()
@@ -56,29 +68,39 @@ export class Background {
       })
       .finally(() => {
         this.#working = undefined
-        // Added while the thread was ending.
-        if (this.#waiting.size > 0) this.#begin()
+        this.#wait()
       })
   }
 
   async #work(): Promise<void> {
-    const worker = new Worker(new URL('./background-worker.js', import.meta.url))
-    this.#worker = worker
-    let isEnded = false
-    worker.once('exit', () => {
-      isEnded = true
-    })
-    try {
-      for (const [key, job] of this.#waiting) {
-        if (isEnded) break
-        const failure = await run(worker, job)
-        this.#waiting.delete(key)
-        if (failure !== undefined) this.#say(`can't ${job.verb} ${job.path}: ${failure}`)
-      }
-    } finally {
-      this.#worker = undefined
-      await worker.terminate()
+    clearTimeout(this.#leaving)
+    for (const [key, { job, due }] of this.#waiting) {
+      if (due > Date.now()) continue
+      const worker = this.#thread()
+      worker.ref()
+      const failure = await run(worker, job)
+      worker.unref()
+      this.#waiting.delete(key)
+      if (failure !== undefined) this.#say(`can't ${job.verb} ${job.path}: ${failure}`)
     }
+    this.#leaving = setTimeout(() => void this.#leave(), LINGER_MS).unref()
+  }
+
+  #thread(): Worker {
+    if (this.#worker !== undefined) return this.#worker
+    const worker = new Worker(new URL('./background-worker.js', import.meta.url))
+    worker.once('exit', () => {
+      if (this.#worker === worker) this.#worker = undefined
+    })
+    this.#worker = worker
+    return worker
+  }
+
+  async #leave(): Promise<void> {
+    clearTimeout(this.#leaving)
+    const worker = this.#worker
+    this.#worker = undefined
+    await worker?.terminate()
   }
 }
 

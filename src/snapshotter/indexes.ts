@@ -13,8 +13,8 @@ import { Background, type Say } from './background.js'
 import type { Metadata } from './metadata.js'
 import { indexDir, treeDir } from './mounts.js'
 
-/** Not while an image is unpacked, layer after layer. */
-const DELAY_MS = 1000
+/** While an image is unpacked the next layer begins sooner, and the one below is the top no more. */
+const DELAY_MS = 200
 
 export class Indexes {
   readonly #root: string
@@ -38,6 +38,11 @@ export class Indexes {
     if (below !== undefined) this.#background.drop('stack', below)
     const trees = below === undefined ? [tree!] : [tree!, below, ...more]
     this.#background.add({ verb: 'stack', path: tree!, dir: indexDir(this.#root), trees })
+  }
+
+  /** A layer is about to be unpacked on this one, which is the top no more. */
+  goOn(id: number): void {
+    this.#background.drop('stack', treeDir(this.#root, id))
   }
 
   /** Has indexes of stacks removed that no mount can ask for any more. */

@@ -1,21 +1,26 @@
-// Directories that are no longer anything's: renamed away at once, deleted in the background, so that
-// removing takes the same time whatever the size. What a crash leaves here goes at the next start.
+// Directories that are no longer anything's: renamed away at once, deleted one after another in the background,
+// so that removing takes the same time whatever the size. What a crash leaves here goes at the next start.
 
-import { readdirSync, renameSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Background, type Say } from './background.js'
+import { native } from '../sys/native.js'
+import type { Say } from './background.js'
 
 /** A garbage collection removes one after another. */
 const DELAY_MS = 200
+const O_DIRECTORY = 0o200000
 
 export class Trash {
   readonly #dir: string
-  readonly #background: Background
+  readonly #say: Say
+  readonly #waiting = new Set<string>()
+  #working: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
 
   /** Begins with what is there. */
   constructor(dir: string, say: Say) {
     this.#dir = dir
-    this.#background = new Background(say, DELAY_MS)
+    this.#say = say
     this.#fill()
   }
 
@@ -28,23 +33,58 @@ export class Trash {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
       throw error
     }
-    this.#background.add({ verb: 'delete', path: target })
+    this.#add(target)
   }
 
   /** Ends when all is deleted that is here, or could not be. */
   async empty(): Promise<void> {
     this.#fill()
-    await this.#background.idle()
+    if (this.#waiting.size > 0) this.#begin()
+    while (this.#working !== undefined) await this.#working
   }
 
   /** Stops; what is left stays for the next start. */
-  close(): Promise<void> {
-    return this.#background.close()
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#waiting.clear()
+    await this.#working
   }
 
   #fill(): void {
-    for (const name of readdirSync(this.#dir)) {
-      this.#background.add({ verb: 'delete', path: join(this.#dir, name) })
+    for (const name of readdirSync(this.#dir)) this.#add(join(this.#dir, name))
+  }
+
+  #add(path: string): void {
+    this.#waiting.add(path)
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#begin(), DELAY_MS).unref()
+  }
+
+  #begin(): void {
+    clearTimeout(this.#timer)
+    this.#working ??= this.#work().finally(() => {
+      this.#working = undefined
+    })
+  }
+
+  async #work(): Promise<void> {
+    for (const path of this.#waiting) {
+      try {
+        await remove(path)
+      } catch (error) {
+        this.#say(`can't delete ${path}: ${(error as Error).message}`)
+      }
+      this.#waiting.delete(path)
     }
   }
+}
+
+async function remove(path: string): Promise<void> {
+  const fd = native.openPath(Buffer.from(path), O_DIRECTORY, 0)
+  if (fd >= 0) {
+    await native.removeTreeSoon(fd)
+    native.close(fd)
+  }
+  // Empty now, or of another kind; says what is wrong.
+  rmSync(path, { recursive: true, force: true })
 }

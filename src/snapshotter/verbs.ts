@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { SnapshotError } from './errors.js'
 import { parseFilters } from './filter.js'
-import { type Mount, mountsOf, snapshotDir, treeDir } from './mounts.js'
+import { isUnpacking, type Mount, mountsOf, snapshotDir, treeDir } from './mounts.js'
 import type { Kind, Labels, Snapshot, Usage } from './snapshot.js'
 import { discardOrphans, type Snapshotter } from './snapshotter.js'
 import { diskUsage } from './usage.js'
@@ -55,7 +55,7 @@ export function create(
   parent: string,
   labels: Labels,
 ): Mount[] {
-  const { metadata, settings, onStep, trash } = snapshotter
+  const { metadata, settings, indexes, onStep, trash } = snapshotter
   checkName('key', key)
   checkLabels(labels)
   let id = 0
@@ -65,6 +65,7 @@ export function create(
       if (metadata.find(key) !== undefined) throw new SnapshotError('ALREADY_EXISTS', `snapshot ${key}`)
       const model = below && statTree(snapshotter, below.id, parent)
       id = metadata.insert(key, below?.id ?? null, kind, labels)
+      if (below !== undefined && isUnpacking(key)) indexes?.goOn(below.id)
       onStep('create: row')
       makeDirectories(snapshotter, id, kind, model)
       onStep('create: directories')

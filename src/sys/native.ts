@@ -226,6 +226,8 @@ export interface Native {
   copyData(from: number, to: number, length: number, durability: number, job: number): number
   /** Removes everything below directory `fd` (not fd itself), never crossing mounts. Inline. */
   removeTree(fd: number): number
+  /** The same on a thread of Node's pool. Resolves with 0 or -errno. */
+  removeTreeSoon(fd: number): Promise<number>
   /** removeTree of `name` below `fd` and then `name` itself, in the pool, no completion. Closes nothing. */
   removeTreeLater(fd: number, ref: number): number
 

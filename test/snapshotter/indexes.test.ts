@@ -33,6 +33,16 @@ t.test('committed layers get an index, and so does the stack on top of all', asy
   t.strictSame(readdirSync(join(root, 'index')), stacks(), 'layers have theirs beside them')
 })
 
+t.test('a layer that the next one is unpacked on gets none of a stack', async (t) => {
+  await client.create('Prepare', 'key', 'three')
+  await client.commit('four', 'key')
+  await client.create('Prepare', 'default/1/extract-1-x sha256:5', 'four')
+  await bench.snapshotter.indexes!.idle()
+  t.equal(stacks().length, 1)
+  await client.call('Remove', { key: 'default/1/extract-1-x sha256:5' })
+  await client.call('Remove', { key: 'four' })
+})
+
 t.test('mounts are told where indexes are, bind mounts and unpacking are not', async (t) => {
   const option = `index_dir=${join(root, 'index')}`
   t.equal((await client.create('Prepare', 'a', 'three'))[0]!.options.at(-1), option)
