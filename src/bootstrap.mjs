@@ -210,46 +210,36 @@ function buildTypeScript() {
 }
 
 /** Programs that are started often: each as one file, since Node takes 1 ms and more for every module. */
-const BUNDLED = ['daemon-main', 'mount-thread', 'unmount-thread']
-/** One that waits at its top level can't be a script, whose code could be kept. */
-const BUNDLED_MODULES = ['worker']
+const BUNDLED = ['daemon-main', 'worker', 'mount-thread', 'unmount-thread']
 
 /** Bundles the daemon where esbuild is installed; bin/ takes the single modules otherwise. */
 function bundle() {
   const isCurrent = (name) => mtime(`dist/bundle/${name}.js`) >= mtime('dist/.tsbuildinfo')
   if (!existsSync(join(root, 'node_modules/esbuild'))) return
-  if ([...BUNDLED, ...BUNDLED_MODULES].every(isCurrent)) return
+  if (BUNDLED.every(isCurrent)) return
   rmSync(join(root, 'dist/bundle'), { recursive: true, force: true })
-  const options = (names, more) => ({
-    entryPoints: names.map((name) => `dist/src/mount/${name}.js`),
+  const options = {
+    entryPoints: BUNDLED.map((name) => `dist/src/mount/${name}.js`),
+    entryNames: '[name].one',
     outdir: 'dist/bundle',
     bundle: true,
     platform: 'node',
     target: 'node20',
+    format: 'cjs',
     sourcemap: 'external',
     logLevel: 'warning',
-    ...more,
-  })
-  const script = {
-    format: 'cjs',
-    entryNames: '[name].one',
     define: { 'import.meta.url': 'moduleUrl' },
     banner: {
       js: "(function (require, file) { const moduleUrl = require('node:url').pathToFileURL(file).href, exports = {}, module = { exports };",
     },
     footer: { js: '})' },
   }
-  const all = [
-    options(BUNDLED, script),
-    options(BUNDLED_MODULES, { format: 'esm', outExtension: { '.js': '.mjs' } }),
-  ]
-  const program = `import { build } from 'esbuild'; for (const each of ${JSON.stringify(all)}) await build(each)`
+  const program = `import { build } from 'esbuild'; await build(${JSON.stringify(options)})`
   run('bundling', process.execPath, ['--input-type=module', '-e', program])
   const put = (name, text) => writeFileSync(join(root, 'dist/bundle', name), text)
   put('package.json', '{ "type": "commonjs" }\n')
   put('load.js', readFileSync(join(root, 'src/bundle-load.cjs')))
-  for (const name of BUNDLED) put(`${name}.js`, `require('./load.js')('${name}')\n`)
-  for (const name of BUNDLED_MODULES) put(`${name}.js`, `import('./${name}.mjs')\n`)
+  for (const name of BUNDLED) put(`${name}.js`, `require('./load.js').load('${name}')\n`)
   keepCode()
 }
 
@@ -258,8 +248,8 @@ function keepCode() {
   const env = { ...process.env, MICA_KEEP_CODE: '1' }
   for (const name of BUNDLED) {
     const path = `./dist/bundle/${name}.js`
-    const thread = `new (require('node:worker_threads').Worker)('${path}', { workerData: {} })`
-    const args = name.endsWith('thread') ? ['-e', thread] : [path, '--overlay', '--version']
+    const thread = `require('./dist/bundle/load.js').setFlags(); new (require('node:worker_threads').Worker)('${path}', { workerData: {} })`
+    const args = name !== 'daemon-main' ? ['-e', thread] : [path, '--overlay', '--version']
     spawnSync(process.execPath, args, { cwd: root, env, stdio: 'ignore' })
   }
 }

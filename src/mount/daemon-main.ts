@@ -5,7 +5,6 @@
 // stdio is let go of. Without, this is a mount in the foreground.
 
 import { closeSync, openSync, writeSync } from 'node:fs'
-import { setFlagsFromString } from 'node:v8'
 import { native } from '../sys/native.js'
 import { type MountRequest, parseMountArguments, parseOverlayArguments } from './arguments.js'
 import { type LiveMount, serve } from './daemon.js'
@@ -41,17 +40,6 @@ function report(statusFd: number, line: string): void {
   }
 }
 
-/**
- * Workers answer from their first moment on, and compile their code meanwhile on the CPUs that their callers
- * want. Later and without copies of one function in another that is half as much work, and the code no
- * slower. Node 22 compiles quickly by itself.
- */
-function easeCompiling(): void {
-  if (Number(process.versions.node.split('.')[0]) >= 22) return
-  setFlagsFromString('--interrupt-budget=200000')
-  setFlagsFromString('--no-turbo-inlining')
-}
-
 /** Lets go of everything inherited that somebody might wait for. */
 function detachStdio(): void {
   const fd = openSync('/dev/null', 'r+')
@@ -67,7 +55,6 @@ function parse(args: readonly string[]): { request: MountRequest; program: strin
 }
 
 async function main(): Promise<void> {
-  easeCompiling()
   native.mapBigBlocks()
   const statusFd = takeStatusFd()
   const place = takeServerPlace()

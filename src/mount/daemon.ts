@@ -113,6 +113,9 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House
   const target = realDirectory('mount point', mountpoint)
   checkMountpoint(target, mountpoint)
   checkXattrPermissions(options)
+  // They take longer to start than all that is done here.
+  const rings = choice.transport === 'io-uring' ? new RingCrew(choice.rings, log) : undefined
+  if (rings !== undefined) undo.add(() => void rings.end())
   const layers = openLayers(options, target)
   undo.add(() => layers.close())
   prepareVolatile(options, layers, undo)
@@ -131,7 +134,8 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House
   if (mounted.device !== '') layers.claim?.settle(mounted.device, mounted.source)
 
   const plan = makePlan(options, layers, mounted, choice, { maxFds, share: house.mounts }, index)
-  const rings = choice.transport === 'io-uring' ? new RingCrew(plan, choice.rings, log) : undefined
+  rings?.give(plan)
+  // Before the device goes, which they have too.
   if (rings !== undefined) undo.add(() => void rings.end())
   const { transport, agreement } = await startFirst(plan, log, makeTransport)
   const hasRings = await rings?.begin(agreement.isOverIoUring, () => transport.stop())

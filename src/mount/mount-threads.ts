@@ -1,7 +1,6 @@
 // A thread that serves mounts for a server (server.ts), one after another: the server's end. The thread's own
 // end is mount-thread.ts.
 
-import { setFlagsFromString } from 'node:v8'
 import { native } from '../sys/native.js'
 import type { MountRequest } from './arguments.js'
 import type { ServedMount } from './control.js'
@@ -42,8 +41,6 @@ export class MountThread {
   #onLost = (_: Error): void => {}
 
   constructor(share: number, log: Log) {
-    // Threads that are made from here on can collect their garbage when they have time for it.
-    setFlagsFromString('--expose-gc')
     const data: ThreadData = { share }
     this.#thread = new (threads().Worker)(new URL('./mount-thread.js', import.meta.url), {
       workerData: data,

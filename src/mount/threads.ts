@@ -37,13 +37,14 @@ export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }
 
-function startThread(plan: WorkerPlan, log: Log, onMessage: (message: ThreadMessage) => void): Worker {
-  const thread = new (threads().Worker)(new URL('./worker.js', import.meta.url), { workerData: plan })
+/** Starts a worker's thread; it waits for its WorkerPlan, or 'stop', as a message. */
+function startThread(worker: number, log: Log, onMessage: (message: ThreadMessage) => void): Worker {
+  const thread = new (threads().Worker)(new URL('./worker.js', import.meta.url))
   thread.on('message', (message: ThreadMessage) => {
     if (message.log !== undefined) log(message.log)
     onMessage(message)
   })
-  thread.on('error', (error) => log(`worker ${plan.worker}: ${error.stack ?? error.message}`))
+  thread.on('error', (error) => log(`worker ${worker}: ${error.stack ?? error.message}`))
   return thread
 }
 
@@ -73,7 +74,9 @@ export function startClones(plan: WorkerPlan, workers: number, log: Log): Crew {
       break
     }
     devices.push(device)
-    started.push(startThread({ ...plan, worker, device }, log, () => {}))
+    const thread = startThread(worker, log, () => {})
+    thread.postMessage({ ...plan, worker, device } satisfies WorkerPlan)
+    started.push(thread)
   }
   return {
     size: started.length,
@@ -87,10 +90,10 @@ export function startClones(plan: WorkerPlan, workers: number, log: Log): Crew {
 
 /** The workers on rings, one thread for each share; the main thread keeps the device. */
 export class RingCrew implements Crew {
-  readonly #plan: WorkerPlan
+  #plan: WorkerPlan | undefined
   readonly #rings: readonly RingShare[]
   readonly #log: Log
-  readonly #header: Int32Array
+  #header: Int32Array | undefined
   readonly #events: number[] = []
   readonly #threads: Worker[] = []
   readonly #results: (number | undefined)[] = []
@@ -101,12 +104,10 @@ export class RingCrew implements Crew {
   #isEnding = false
   readonly #onExit = (): void => this.#signal()
 
-  /** Starts the threads; they wait for begin(). Needs: `plan` is worker 0's. */
-  constructor(plan: WorkerPlan, rings: readonly RingShare[], log: Log) {
-    this.#plan = plan
+  /** Starts the threads, which takes a while; they wait for give(). */
+  constructor(rings: readonly RingShare[], log: Log) {
     this.#rings = rings
     this.#log = log
-    this.#header = sharedHeader(plan.shared)
     // A thread that waits in the kernel would keep the process from ending.
     process.once('exit', this.#onExit)
     rings.forEach((_, i) => {
@@ -117,6 +118,18 @@ export class RingCrew implements Crew {
 
   get size(): number {
     return this.#rings.length
+  }
+
+  /** Tells the threads what to serve; they wait for begin() then. Needs: `plan` is worker 0's. */
+  give(plan: WorkerPlan): void {
+    this.#plan = plan
+    this.#header = sharedHeader(plan.shared)
+    for (const i of this.#threads.keys()) this.#giveTo(i, plan)
+  }
+
+  #giveTo(i: number, plan: WorkerPlan): void {
+    const ring = { ...this.#rings[i]!, event: this.#events[i]! }
+    this.#threads[i]!.postMessage({ ...plan, worker: i + 1, ring } satisfies WorkerPlan)
   }
 
   /**
@@ -146,7 +159,7 @@ export class RingCrew implements Crew {
     }
     const failed = this.#results.find((result) => result !== undefined && result < 0)
     const reason = failed === undefined ? 'no word from its workers' : errnoReason(failed)
-    const refused = native.uringRefuse(this.#plan.device)
+    const refused = native.uringRefuse(this.#plan!.device)
     const more = refused < 0 ? ` (the kernel: ${errnoReason(refused)})` : ''
     this.#log(`io_uring: ${reason}; requests come through /dev/fuse${more}`)
     await this.end()
@@ -164,18 +177,19 @@ export class RingCrew implements Crew {
 
   #signal(): void {
     this.#setState(GIVE_UP)
+    if (this.#plan === undefined) for (const thread of this.#threads) thread.postMessage('stop')
     for (const event of this.#events) native.uringSignal(event)
   }
 
   #setState(state: number): void {
+    if (this.#header === undefined) return
     Atomics.store(this.#header, RINGS_STATE, state)
     Atomics.notify(this.#header, RINGS_STATE)
   }
 
   #start(i: number): void {
-    const ring = { ...this.#rings[i]!, event: this.#events[i]! }
     let hasEnded = false
-    const thread = startThread({ ...this.#plan, worker: i + 1, ring }, this.#log, (message) => {
+    const thread = startThread(i + 1, this.#log, (message) => {
       if (message.hasEnded) hasEnded = true
       if (message.ring !== undefined) this.#settle(i, message.ring)
     })
@@ -184,6 +198,7 @@ export class RingCrew implements Crew {
       if (this.#isLive && !this.#isEnding && !hasEnded) this.#replace(i)
     })
     this.#threads[i] = thread
+    if (this.#plan !== undefined) this.#giveTo(i, this.#plan)
   }
 
   #settle(i: number, result: number): void {
