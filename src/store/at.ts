@@ -50,6 +50,9 @@ export const S_IFBLK = 0o060000
 export const S_IFIFO = 0o010000
 export const S_IFSOCK = 0o140000
 
+/** An inode number: a bigint where a double could not hold it (xino puts the layer in the upper bits). */
+export type Ino = number | bigint
+
 export type Stat = {
   readonly mode: number
   readonly uid: number
@@ -58,7 +61,7 @@ export type Stat = {
   readonly nlink: number
   /** Of 512 bytes, on disk. */
   readonly blocks: number
-  readonly ino: number
+  readonly ino: Ino
   readonly dev: number
   /** As the kernel packs it. */
   readonly rdev: number
@@ -101,6 +104,10 @@ const first = (name: string): number => (name === '' ? 0 : put(name, SCRATCH_NAM
 const second = (name: string): number => put(name, SCRATCH_NAME + 512, NAME_BYTES)
 const long = (path: string): number => put(path, SCRATCH_PATH, PATH_BYTES)
 
+function inoOf(low: number, high: number): Ino {
+  return high < 2 ** 21 ? high * 2 ** 32 + low : (BigInt(high) << 32n) | BigInt(low)
+}
+
 function readStat(): Stat {
   const { u32, i32 } = threadArena()
   const w = SCRATCH_STAT >> 2
@@ -112,7 +119,7 @@ function readStat(): Stat {
     size: pair(STAT_SIZE),
     nlink: u32[w + STAT_NLINK]!,
     blocks: pair(STAT_BLOCKS),
-    ino: pair(STAT_INO),
+    ino: inoOf(u32[w + STAT_INO]!, u32[w + STAT_INO + 1]!),
     dev: u32[w + STAT_DEV]!,
     rdev: u32[w + STAT_RDEV]!,
     mtime: u32[w + STAT_MTIME]! + i32[w + STAT_MTIME + 1]! * 2 ** 32,
@@ -288,22 +295,41 @@ export function copyData(from: number, to: number, name: string): void {
   check(native.copyData(from, to, -1, DURABILITY_NONE, 0), 'copy', name)
 }
 
-/** Returns the names in a directory in byte order, without `.` and `..`. `fd` must be open for reading. */
-export function readNames(fd: number): string[] {
+export type DirEntry = { readonly name: string; readonly ino: Ino; readonly isDirectory: boolean }
+
+const DT_DIR = 4
+
+/** Calls `use` with each entry of a directory, in no order, without `.` and `..`. `fd` must be open for reading. */
+function eachEntry(fd: number, use: (name: string, view: Buffer, at: number) => void): void {
   const { bytes } = threadArena()
   const view = Buffer.from(bytes.buffer)
-  const names: string[] = []
   native.lseek(fd, 0, 0)
   for (;;) {
     const length = check(native.getdents(fd, SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY), 'getdents64', '.')
-    if (length === 0) break
+    if (length === 0) return
     // struct linux_dirent64: u64 ino, s64 off, u16 reclen, u8 type, name
     for (let at = SCRATCH_DIRENTS; at < SCRATCH_DIRENTS + length; at += view.readUInt16LE(at + 16)) {
       const name = view.toString('latin1', at + 19, view.indexOf(0, at + 19))
-      if (name !== '.' && name !== '..') names.push(name)
+      if (name !== '.' && name !== '..') use(name, view, at)
     }
   }
+}
+
+/** Returns the names in a directory in byte order, without `.` and `..`. `fd` must be open for reading. */
+export function readNames(fd: number): string[] {
+  const names: string[] = []
+  eachEntry(fd, (name) => void names.push(name))
   return names.sort()
+}
+
+/** Returns the entries of a mounted directory in the byte order of their names. */
+export function readEntries(fd: number): DirEntry[] {
+  const entries: DirEntry[] = []
+  eachEntry(fd, (name, view, at) => {
+    const ino = inoOf(view.readUInt32LE(at), view.readUInt32LE(at + 4))
+    entries.push({ name, ino, isDirectory: view[at + 18] === DT_DIR })
+  })
+  return entries.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 /** Packs a device number as the kernel does (new_encode_dev); undefined when it has too many bits. */

@@ -6,6 +6,7 @@ import { DOT_OPAQUE } from '../format/markers.js'
 import {
   check,
   close,
+  type Ino,
   isOpaque,
   O_DIRECTORY,
   readNames,
@@ -22,7 +23,7 @@ type Member = { readonly parts: readonly string[]; readonly isHidden: boolean }
 export class LinkGroups {
   readonly #upper: number
   readonly #lowers: readonly number[]
-  #members: Map<number, Member[]> | undefined
+  #members: Map<Ino, Member[]> | undefined
 
   /** `upper` is a root; `lowers` are those below it, top first. */
   constructor(upper: number, lowers: readonly number[]) {
@@ -44,8 +45,8 @@ export class LinkGroups {
     return true
   }
 
-  #find(): Map<number, Member[]> {
-    const members = new Map<number, Member[]>()
+  #find(): Map<Ino, Member[]> {
+    const members = new Map<Ino, Member[]>()
     const visit = (dirFd: number, name: string, parts: readonly string[], isHidden: boolean): void => {
       const fd = check(tryOpen(dirFd, name, O_DIRECTORY), 'open', parts.join('/'))
       try {

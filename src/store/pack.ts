@@ -8,6 +8,7 @@ import { DOT_OPAQUE, DOT_WHITEOUT } from '../format/markers.js'
 import {
   check,
   close,
+  type Ino,
   imageXattrs,
   O_DIRECTORY,
   readLink,
@@ -27,6 +28,7 @@ import {
 import { type ChangeRoots, changesOf } from './changes.js'
 import { type Digest, Hasher } from './digest.js'
 import { findInLowers } from './lowers.js'
+import { namesOf } from './shared-names.js'
 import type { TarEntry, TarType } from './tar-entry.js'
 import { encodeHeader, plainEntry, TAR_END, tarPadding } from './tar-writer.js'
 import { joinName, parentOf } from './unpack-path.js'
@@ -54,9 +56,12 @@ type Member = {
   readonly name: string
 }
 
+/** A file with several names: the first that was told of, and how many of them were. */
+type Links = { readonly first: string; readonly ino: Ino; readonly nlink: number; told: number }
+
 /** Makes members; knows which files were there before under another name. */
 class Members {
-  readonly #links = new Map<string, string>()
+  readonly #links = new Map<string, Links>()
   readonly #clamp: number
   readonly #merged: number
 
@@ -66,11 +71,22 @@ class Members {
     this.#merged = merged
   }
 
-  #identity(path: string, stat: Stat): string {
+  /** Returns an earlier name of the file, undefined when this is the first. */
+  #earlierName(path: string, stat: Stat): string | undefined {
     const seen =
       this.#merged < 0 ? undefined : findInLowers([this.#merged], path.split('/'), (found) => found.stat)
-    const { dev, ino } = seen ?? stat
-    return `${dev}:${ino}`
+    const { dev, ino, nlink } = seen ?? stat
+    const key = `${dev}:${ino}`
+    const known = this.#links.get(key)
+    if (known === undefined) this.#links.set(key, { first: path, ino, nlink, told: 1 })
+    else known.told++
+    return known?.first
+  }
+
+  /** Returns the files of which some names were told of and some were not. */
+  incomplete(): Set<Ino> {
+    const missing = [...this.#links.values()].filter(({ told, nlink }) => told < nlink)
+    return new Set(missing.map(({ ino }) => ino))
   }
 
   member(dirFd: number, name: string, path: string, stat: Stat): Member | undefined {
@@ -87,10 +103,8 @@ class Members {
       mtimeNs: isLate ? 0 : stat.mtimeNs,
     }
     if (type !== 'directory' && stat.nlink > 1) {
-      const key = this.#identity(path, stat)
-      const first = this.#links.get(key)
+      const first = this.#earlierName(path, stat)
       if (first !== undefined) return { entry: { ...entry, type: 'hardlink', linkName: first }, dirFd, name }
-      this.#links.set(key, path)
     }
     if (type === 'file') entry.size = stat.size
     if (type === 'symlink') entry.linkName = readLink(dirFd, name)
@@ -129,6 +143,7 @@ function whiteout(path: string, name: string): TarEntry {
 /** Gives out the members that tell of an upper's changes; each is valid until the next is asked for. */
 function* changedMembers(roots: ChangeRoots, options: PackOptions): Generator<Member> {
   const members = new Members(options, roots.merged)
+  const told = new Set<string>()
   const bare = (entry: TarEntry): Member => ({ entry, dirFd: -1, name: '' })
   for (const change of changesOf(roots)) {
     if (change.kind === 'D') {
@@ -138,8 +153,40 @@ function* changedMembers(roots: ChangeRoots, options: PackOptions): Generator<Me
     } else if (change.kind === 'O') yield bare(whiteout(change.path, DOT_OPAQUE))
     else {
       const member = members.member(change.dirFd, change.name, change.path, change.stat)
-      if (member !== undefined) yield member
+      if (member === undefined) continue
+      told.add(change.path)
+      yield member
     }
+  }
+  if (roots.merged >= 0) yield* remainingNames(roots.merged, members, told)
+}
+
+/** Gives out the names that were not told of, as nothing changed there, of files that were. */
+function* remainingNames(merged: number, members: Members, told: Set<string>): Generator<Member> {
+  const incomplete = members.incomplete()
+  if (incomplete.size === 0) return
+  for (const { path, dirFd, name } of namesOf(merged, incomplete)) {
+    if (told.has(path)) continue
+    for (const dir of pathsTo(path)) {
+      if (told.has(dir)) continue
+      told.add(dir)
+      const parts = dir === '' ? [] : dir.split('/')
+      const around = findInLowers([merged], parts, (found) =>
+        members.member(found.dirFd, found.name, dir, found.stat),
+      )
+      if (around !== undefined) yield around
+    }
+    const member = members.member(dirFd, name, path, statAt(dirFd, name)!)
+    if (member !== undefined) yield member
+  }
+}
+
+/** Returns the directories that a path lies in, the root first. */
+function pathsTo(path: string): string[] {
+  const dirs: string[] = []
+  for (let at = parentOf(path); ; at = parentOf(at)) {
+    dirs.unshift(at)
+    if (at === '') return dirs
   }
 }
 

@@ -5,6 +5,7 @@ import {
   check,
   close,
   getXattr,
+  type Ino,
   listXattrs,
   O_DIRECTORY,
   readLink,
@@ -25,24 +26,19 @@ type Place = { readonly dirFd: number; readonly name: string; readonly stat: Sta
 
 /** Gives out a line for each path that differs: its name and in what. */
 export function* compareTrees(expectedFd: number, actualFd: number): Generator<string> {
-  const links = new Map<number, number>()
+  const links = new Map<Ino, Ino>()
   const place = (dirFd: number): Place => ({ dirFd, name: '', stat: statAt(dirFd, '')! })
   yield* compare(place(expectedFd), place(actualFd), '', links)
 }
 
-function* compare(a: Place, b: Place, path: string, links: Map<number, number>): Generator<string> {
+function* compare(a: Place, b: Place, path: string, links: Map<Ino, Ino>): Generator<string> {
   const what = difference(a, b, links)
   if (what !== undefined) yield `/${showName(path)}: ${what}`
   const isDirectory = [a, b].every(({ stat }) => (stat.mode & S_IFMT) === S_IFDIR)
   if (isDirectory) yield* compareDirectories(a, b, path, links)
 }
 
-function* compareDirectories(
-  a: Place,
-  b: Place,
-  path: string,
-  links: Map<number, number>,
-): Generator<string> {
+function* compareDirectories(a: Place, b: Place, path: string, links: Map<Ino, Ino>): Generator<string> {
   const first = check(tryOpen(a.dirFd, a.name, O_DIRECTORY), 'open', path)
   const second = check(tryOpen(b.dirFd, b.name, O_DIRECTORY), 'open', path)
   try {
@@ -60,7 +56,7 @@ function* compareDirectories(
   }
 }
 
-function difference(a: Place, b: Place, links: Map<number, number>): string | undefined {
+function difference(a: Place, b: Place, links: Map<Ino, Ino>): string | undefined {
   const type = a.stat.mode & S_IFMT
   if (type !== (b.stat.mode & S_IFMT)) return 'is of another type'
   // Of a deletion nothing but itself counts.

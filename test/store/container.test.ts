@@ -339,6 +339,72 @@ t.test('names of one file stay that when one of them is new', { skip }, async (t
   await ok('rmi', 'linked:1')
 })
 
+t.test('a moved directory takes no name away from a file that it shares with others', { skip }, async (t) => {
+  await script(
+    'm0',
+    'mkdir -p /zoo/in /aaa; ln /etc/group /zoo/in/group; ln /etc/group /aaa/group; echo 1 > /zoo/one; ln /zoo/one /zoo/two',
+  )
+  await ok('commit', 'm0', 'moved:0')
+  const linked = ['/aaa/group', '/etc/group', '/etc/group2']
+  const cases: readonly (readonly [title: string, text: string, links: Record<string, string[]>])[] = [
+    ['moved alone', 'mv /zoo /usr/zoo', { '/usr/zoo/in/group': linked, '/usr/zoo/two': ['/usr/zoo/one'] }],
+    ['moved to an earlier name', 'mv /zoo /aa', { '/aa/in/group': linked }],
+    [
+      'moved inside of a moved one',
+      'mv /zoo/in /aaa/in; mv /aaa /b',
+      {
+        '/b/in/group': ['/b/group', '/etc/group', '/etc/group2'],
+      },
+    ],
+    ['both moved', 'mv /zoo /z2; mv /aaa /a2', { '/z2/in/group': ['/a2/group', '/etc/group'] }],
+    ['moved, then written by another name', 'mv /zoo /z2; echo x >> /etc/group', { '/z2/in/group': linked }],
+    ['written, then moved', 'echo x >> /etc/group; mv /zoo /z2', { '/z2/in/group': linked }],
+    [
+      'moved, and one name removed',
+      'mv /zoo /z2; rm /etc/group2',
+      { '/z2/in/group': ['/aaa/group', '/etc/group'] },
+    ],
+    [
+      'moved, and replaced',
+      'mv /zoo /z2; rm /aaa/group; echo new > /aaa/group',
+      { '/z2/in/group': ['/etc/group'] },
+    ],
+  ]
+  for (const [title, text, links] of cases) {
+    await ok('run', '--name', 'm1', 'moved:0', '/bin/sh', '-ec', text)
+    const treeOf = async (name: string): Promise<ReturnType<typeof snapshot>> => {
+      const seen = snapshot((await ok('mount', name)).out.trim())
+      await ok('umount', name)
+      return seen
+    }
+    const before = await treeOf('m1')
+    for (const [last, others] of Object.entries(links)) {
+      const first = [last, ...others].sort()[0]!
+      for (const each of [last, ...others])
+        t.match(
+          before[each],
+          new RegExp(`links to ${each === first ? 'itself' : first}$`),
+          `${title}: ${each}`,
+        )
+    }
+    await ok('commit', 'm1', 'moved:1')
+    await ok('save', '-o', sandbox.path('moved.tar'), 'moved:1')
+    await ok('export', '-o', sandbox.path('exported.tar'), 'm1')
+    await ok('rmi', 'moved:1')
+    await ok('load', '-q', sandbox.path('moved.tar'))
+    await ok('import', sandbox.path('exported.tar'), 'moved:2')
+    for (const image of ['moved:1', 'moved:2']) {
+      await ok('create', image, 'm2')
+      t.same(await treeOf('m2'), before, `${title}: ${image}`)
+      await ok('rm', 'm2')
+      await ok('rmi', image)
+    }
+    await ok('rm', 'm1')
+  }
+  await ok('rm', 'm0')
+  await ok('rmi', 'moved:0')
+})
+
 t.test('an image without layers is a place to begin', { skip }, async (t) => {
   const layout = sandbox.path('scratch')
   sandbox.run('umoci', ['init', '--layout', layout])

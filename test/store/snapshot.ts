@@ -23,7 +23,7 @@ export type Snapshot = Record<string, string>
 /** Returns a line for each path; names as latin1. `withTime` tells which times count. */
 export function snapshot(path: string, withTime: (path: string) => boolean = () => true): Snapshot {
   const lines: Snapshot = {}
-  const first = new Map<number, string>()
+  const first = new Map<number | bigint, string>()
   const visit = (fd: number, name: string, at: string): void => {
     const stat = statAt(fd, name)!
     const type = stat.mode & S_IFMT
