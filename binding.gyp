@@ -22,6 +22,7 @@
         'native/park.cc',
         'native/pool.cc',
         'native/process.cc',
+        'native/spawn.cc',
         'native/terminal.cc',
         'native/tree.cc',
         'native/uring-ring.cc',

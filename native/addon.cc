@@ -125,8 +125,9 @@ const Row rows[] = {
     {"terminalPeer", wrap<terminalPeer>},
     {"setTerminalSize", wrap<setTerminalSize>},
     {"rawMode", wrap<rawMode>},
-    {"spawnOnTerminal", wrap<spawnOnTerminal>},
-    {"reapChild", wrap<reapChild>},
+
+    {"spawnProgram", wrap<spawnProgram>},
+    {"reapChildren", wrap<reapChildren>},
 
     {"abiTable", abiTable},
 };

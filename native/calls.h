@@ -131,8 +131,10 @@ int64_t raiseFileLimit();
 int64_t terminalPeer(int32_t master);
 int64_t setTerminalSize(int32_t fd, int32_t rows, int32_t columns);
 int64_t rawMode(int32_t fd, int32_t isRaw);
-int64_t spawnOnTerminal(int32_t terminal, Bytes argv, Bytes env, Bytes cwd, int32_t uid, int32_t gid);
-int64_t reapChild(int32_t pid);
+
+// spawn.cc
+int64_t spawnProgram(int32_t terminal, Bytes argv, Bytes env, Bytes cwd, int32_t uid, int32_t gid, Bytes groups);
+int64_t reapChildren(int32_t pid);
 
 // memory.cc
 napi_value attach(napi_env env, napi_callback_info info);

@@ -20,15 +20,10 @@ async function run(name: string, given: readonly string[], options: RunOptions):
     if (!isRunning(container))
       throw new MountError('it does not run; mica mount and mica chroot enter it', 'ESRCH')
     const config = readConfig(store, container.image).run
-    const request = requestOf(
-      '/',
-      container.id.slice(0, 12),
-      { ...config, Entrypoint: [], Cmd: [] },
-      given,
-      options,
-    )
+    const id = container.id.slice(0, 12)
+    const request = requestOf(id, { ...config, Entrypoint: [], Cmd: [] }, given, options)
     store.close()
-    process.exitCode = await execIn(container.pid, request)
+    process.exitCode = await execIn(container.pid, { ...request, root: '/' })
   } catch (error) {
     throw new CommandError(name, error, undefined, OWN_FAILURE)
   }

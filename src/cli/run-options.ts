@@ -75,16 +75,14 @@ export function commandOf(
   return [...config.Entrypoint, ...(given.length > 0 ? given : config.Cmd)]
 }
 
-/** Returns what the container's first process is told. */
+/** Returns what the container's first process is told, but where its root is. */
 export function requestOf(
-  root: string,
   hostname: string,
   config: RunConfig,
   given: readonly string[],
   options: RunOptions,
-): InitRequest {
+): Omit<InitRequest, 'root'> {
   return {
-    root,
     hostname: options.hostname ?? hostname,
     command: commandOf(config, given, options.entrypoint),
     env: [...config.Env, ...variables(options)],

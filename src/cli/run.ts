@@ -4,11 +4,13 @@ import { spawnSync } from 'node:child_process'
 import { constants as osConstants } from 'node:os'
 import type { Command } from 'commander'
 import { isRunning, mountContainer, removeContainer, unmountContainer } from '../mount/container.js'
+import type { InitRequest } from '../mount/container-init.js'
 import { startContainer } from '../mount/container-run.js'
 import { UsageError } from '../mount/errors.js'
 import { startTime } from '../mount/mount-info.js'
 import { makePlaceholders } from '../mount/placeholders.js'
 import { runtimeDir } from '../mount/runtime-dir.js'
+import { SignalRelay } from '../mount/signal-relay.js'
 import {
   type Container,
   createContainer,
@@ -40,18 +42,24 @@ function runInUserNamespace(root: string | undefined): number {
   return done.signal === null ? (done.status ?? 1) : 128 + osConstants.signals[done.signal]
 }
 
+/** Thrown when we were told to end before there was a command to tell it to. */
+class Interrupted extends CommandError {
+  constructor(image: string, signal: NodeJS.Signals) {
+    super(image, undefined, 'interrupted', 128 + osConstants.signals[signal])
+  }
+}
+
 async function runContainer(
   store: Store,
   container: Container,
-  given: readonly string[],
-  options: Options,
+  request: Omit<InitRequest, 'root'>,
+  signals: SignalRelay,
 ): Promise<number> {
   const { path, isNew } = await mountContainer(store, container)
   const takeAway = makePlaceholders(path)
   try {
-    const config = readConfig(store, container.image).run
-    const request = requestOf(path, container.id.slice(0, 12), config, given, options)
-    const { pid, ended } = await startContainer(request)
+    if (signals.ending !== undefined) throw new Interrupted(container.imageName, signals.ending)
+    const { pid, ended } = await startContainer({ ...request, root: path }, signals)
     noteStarted(store, container.id, pid, startTime(pid))
     const status = await ended
     noteEnded(store, container.id, status)
@@ -67,22 +75,25 @@ async function run(image: string, given: readonly string[], options: Options): P
     process.exitCode = runInUserNamespace(options.root)
     return
   }
+  const signals = new SignalRelay()
   let store: Store | undefined
   try {
     store = openStore(options.root)
     const found = findImage(store, image)
-    const command = commandOf(readConfig(store, found.id).run, given, options.entrypoint)
+    const config = readConfig(store, found.id).run
+    const command = commandOf(config, given, options.entrypoint)
     if (command.length === 0) throw new UsageError('no command given, and the image has none')
     const container = createContainer(store, found, options.name, { command })
     try {
-      process.exitCode = await runContainer(store, container, given, options)
+      const request = requestOf(container.id.slice(0, 12), config, given, options)
+      process.exitCode = await runContainer(store, container, request, signals)
     } finally {
       if (options.rm === true && !isRunning(findContainer(store, container.id))) {
         await removeContainer(store, container, true)
       }
     }
   } catch (error) {
-    throw new CommandError(image, error, undefined, OWN_FAILURE)
+    throw error instanceof Interrupted ? error : new CommandError(image, error, undefined, OWN_FAILURE)
   } finally {
     store?.close()
   }

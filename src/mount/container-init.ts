@@ -1,11 +1,11 @@
 // The first process in a container's pid namespace: makes the private view, runs the command, passes
-// signals on, and ends with the command's status; and in the same way the process before a further command
-// that joins that view. Told what to do by JSON on REQUEST_FD (InitRequest).
+// signals on, reaps what others leave behind, and ends with the command's status, which ends all the rest; and
+// in the same way the process before a further command that joins that view. Told what to do by JSON on
+// REQUEST_FD (InitRequest).
 //
 // Host files that are to be seen inside (volumes, resolv.conf) are opened before the root directory
 // changes and bound after it: inside, no link of the image leads out.
 
-import { spawn } from 'node:child_process'
 import {
   closeSync,
   lstatSync,
@@ -16,7 +16,6 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { constants as osConstants } from 'node:os'
 import { dirname } from 'node:path'
 import { errnoName } from '../base/errno.js'
 import { native } from '../sys/native.js'
@@ -24,7 +23,9 @@ import { enterRoot } from './chroot.js'
 import { MountError, reasonOf, systemError } from './errors.js'
 import { imageUser } from './image-user.js'
 import { encodePath } from './path-bytes.js'
-import { runOnTerminal, type TerminalCommand } from './terminal.js'
+import { endOf, type Program, startProgram } from './program.js'
+import { SignalRelay, sendSignal } from './signal-relay.js'
+import { type OnTerminal, runOnTerminal } from './terminal.js'
 
 export type Volume = { readonly source: string; readonly target: string; readonly isReadOnly: boolean }
 
@@ -44,8 +45,9 @@ export type InitRequest = {
   readonly enter?: number
 }
 
-/** The pipe that the request comes by. */
+/** The pipe that the request comes by, and the one whose end says that signals are caught. */
 export const REQUEST_FD = 3
+export const READY_FD = 4
 const O_PATH = 0o10000000
 const O_DIRECTORY = 0o200000
 const CLONE_FS = 0x200
@@ -224,72 +226,53 @@ function commandFailure(request: InitRequest, code: string): number | undefined 
   return status
 }
 
-const PASSED_ON = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const
-
 /** Runs the command; resolves with the status to end with. Needs enter() or join() before. */
-function runInside(request: InitRequest): Promise<number> {
+function runInside(request: InitRequest, signals: SignalRelay): Promise<number> {
   const user = imageUser(request.user)
   const { command } = request
   if (command.length === 0) throw new MountError('no command given, and the image has none')
   const cwd = workingDirectory(request.workingDir)
-  const env = environment(request, user.home)
-  const how = { command, env, cwd, uid: user.uid, gid: user.gid, isInteractive: request.isInteractive }
-  return request.hasTerminal ? onOwnTerminal(request, how) : onOurStreams(request, how)
-}
-
-function onOwnTerminal(request: InitRequest, how: TerminalCommand): Promise<number> {
-  const started = runOnTerminal(how)
+  const program = { command, env: environment(request, user.home), cwd, user }
+  const started = request.hasTerminal
+    ? runOnTerminal(program, request.isInteractive)
+    : runOnOurStreams(program)
   if (typeof started === 'number') {
     const status = commandFailure(request, errnoName(started))
-    if (status === undefined) throw systemError(started, 'run', request.command[0]!, 'execve')
+    if (status === undefined) throw systemError(started, 'run', command[0]!, 'execve')
     return Promise.resolve(status)
   }
-  const pass = (signal: NodeJS.Signals): void => {
-    try {
-      process.kill(started.pid, signal)
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  for (const signal of [...PASSED_ON, 'SIGINT', 'SIGQUIT'] as const) process.on(signal, pass)
+  signals.to((signal) => {
+    // The size of a terminal of its own is its own to tell.
+    if (signal !== 'SIGWINCH' || !request.hasTerminal) sendSignal(started.pid, signal)
+  })
   return started.ended
 }
 
-function onOurStreams(request: InitRequest, how: TerminalCommand): Promise<number> {
-  const { command, env, cwd, uid, gid } = how
-  const [program, ...args] = command
-  return new Promise((resolve, reject) => {
-    const child = spawn(program!, args, { stdio: 'inherit', env, cwd, uid, gid })
-    // The terminal sends these two to the whole group.
-    const passOn = (signal: NodeJS.Signals): void => {
-      if (!process.stdin.isTTY) child.kill(signal)
-    }
-    for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, passOn)
-    for (const signal of [...PASSED_ON, 'SIGWINCH'] as const)
-      process.on(signal, () => void child.kill(signal))
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      const known = commandFailure(request, error.code ?? '')
-      if (known === undefined) reject(error)
-      else resolve(known)
-    })
-    child.on('exit', (code, signal) =>
-      resolve(signal === null ? (code ?? 1) : 128 + osConstants.signals[signal]),
-    )
-  })
+function runOnOurStreams(program: Program): OnTerminal | number {
+  const pid = startProgram(program)
+  return pid < 0 ? pid : { pid, ended: endOf(pid) }
 }
 
 function verbOf({ enter }: InitRequest): string {
   return enter === undefined ? 'run' : 'exec'
 }
 
+/** Tells whoever started us that signals are caught from here on. */
+function tellReady(): void {
+  closeSync(REQUEST_FD)
+  closeSync(READY_FD)
+}
+
 async function main(): Promise<void> {
   const request = JSON.parse(readFileSync(REQUEST_FD, 'utf8')) as InitRequest
+  const signals = new SignalRelay()
+  tellReady()
   try {
     // Opened here, while the names of the outer terminal mean what they say.
     if (request.hasTerminal) void [process.stdin, process.stdout]
     if (request.enter === undefined) enter(request)
     else join(request.enter)
-    process.exit(await runInside(request))
+    process.exit(await runInside(request, signals))
   } catch (error) {
     process.stderr.write(`mica: ${verbOf(request)}: ${reasonOf(error)}\n`)
     process.exit(FAILED)

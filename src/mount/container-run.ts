@@ -7,8 +7,9 @@ import { constants as osConstants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { native } from '../sys/native.js'
 import { threadArena } from '../sys/thread-arena.js'
-import { type InitRequest, REQUEST_FD } from './container-init.js'
+import { type InitRequest, READY_FD, REQUEST_FD } from './container-init.js'
 import { systemError } from './errors.js'
+import { SignalRelay } from './signal-relay.js'
 import { enterRawMode } from './terminal.js'
 
 const CLONE_NEWUTS = 0x4000000
@@ -35,39 +36,37 @@ async function makeThreads(): Promise<void> {
  * Starts container-init.js with a request. It obeys nothing that a caller's environment tells Node: a hook
  * that writes at exit would write into the container.
  */
-function startInit(request: InitRequest): Started {
+function startInit(request: InitRequest, signals: SignalRelay): Started {
   const script = fileURLToPath(new URL('./container-init.js', import.meta.url))
   const child = spawn(process.execPath, [script], {
-    stdio: [request.isInteractive ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe'],
+    stdio: [request.isInteractive ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: process.env.MICA_NODE_OPTIONS ?? '', MICA_CONTAINER_INIT: '1' },
+    // A session of its own.
+    detached: true,
   })
   const pipe = child.stdio[REQUEST_FD] as NodeJS.WritableStream
   pipe.on('error', () => {})
   pipe.end(JSON.stringify(request))
+  const ready = child.stdio[READY_FD] as NodeJS.ReadableStream
+  ready.on('error', () => {})
+  ready.on('end', () => signals.to((signal) => void child.kill(signal))).resume()
   const leaveRawMode = request.hasTerminal && request.isInteractive ? enterRawMode() : () => {}
-  return { pid: child.pid ?? 0, ended: passSignals(child).finally(leaveRawMode) }
+  return { pid: child.pid ?? 0, ended: endOf(child).finally(leaveRawMode) }
 }
 
 /**
- * Starts a container's command. This process's later children live in the container's pid namespace.
+ * Starts a container's command; `signals` go to it. This process's later children live in the container's pid
+ * namespace.
  */
-export async function startContainer(request: InitRequest): Promise<Started> {
+export async function startContainer(request: InitRequest, signals: SignalRelay): Promise<Started> {
   threadArena()
   await makeThreads()
   const unshared = native.unshare(CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
   if (unshared < 0) throw systemError(unshared, 'namespaces for', request.root, 'unshare')
-  return startInit(request)
+  return startInit(request, signals)
 }
 
-function passSignals(child: ChildProcess): Promise<number> {
-  // The terminal's go to the whole group; those sent to us alone go on.
-  const isTerminal = process.stdin.isTTY === true
-  for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
-    process.on(signal, () => void (isTerminal || child.kill(signal)))
-  }
-  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'] as const) {
-    process.on(signal, () => void child.kill(signal))
-  }
+function endOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('exit', (code, signal) =>
@@ -81,6 +80,7 @@ function passSignals(child: ChildProcess): Promise<number> {
  * process's later children live in the container's pid namespace.
  */
 export async function execIn(pid: number, request: InitRequest): Promise<number> {
+  const signals = new SignalRelay()
   threadArena()
   await makeThreads()
   const path = `/proc/${pid}/ns/pid`
@@ -88,5 +88,5 @@ export async function execIn(pid: number, request: InitRequest): Promise<number>
   const result = fd < 0 ? fd : native.setns(fd, CLONE_NEWPID)
   if (result < 0) throw systemError(result, 'enter', path, 'setns')
   native.close(fd)
-  return startInit({ ...request, enter: pid }).ended
+  return startInit({ ...request, enter: pid }, signals).ended
 }

@@ -7,6 +7,8 @@ import { MountError } from './errors.js'
 export type ImageUser = {
   readonly uid: number
   readonly gid: number
+  /** Further groups: those that list the user, as docker and login(1) have it. */
+  readonly groups: readonly number[]
   readonly home: string
   readonly name: string
 }
@@ -39,9 +41,17 @@ export function imageUser(text: string): ImageUser {
   return {
     uid,
     gid: groupText === undefined ? (parseId(entry?.[3] ?? '') ?? 0) : imageGroup(groupText),
+    groups: groupText === undefined && entry !== undefined ? groupsOf(entry[0]!) : [],
     home: entry?.[5] || (uid === 0 ? '/root' : '/'),
     name: entry?.[0] ?? String(uid),
   }
+}
+
+function groupsOf(name: string): number[] {
+  return lines('/etc/group').flatMap(([, , gid, members = '']) => {
+    const number = parseId(gid ?? '')
+    return number !== undefined && members.trim().split(',').includes(name) ? [number] : []
+  })
 }
 
 function imageGroup(text: string): number {

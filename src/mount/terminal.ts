@@ -4,9 +4,9 @@
 
 import { fchownSync } from 'node:fs'
 import { isatty, ReadStream } from 'node:tty'
-import { EAGAIN } from '../base/errno.js'
 import { native } from '../sys/native.js'
 import { systemError } from './errors.js'
+import { endOf, type Program, startProgram } from './program.js'
 
 const STDIN = 0
 const O_RDWR_NOCTTY = 0o402
@@ -14,18 +14,8 @@ const O_RDWR_NOCTTY = 0o402
 const PTMX = '/dev/pts/ptmx'
 /** How long after the command's end output may still come. */
 const DRAIN_MS = 50
-const POLL_MS = 1000
 /** What Ctrl-D sends. */
 const END_OF_INPUT = '\x04'
-
-export type TerminalCommand = {
-  readonly command: readonly string[]
-  readonly env: Readonly<Record<string, string>>
-  readonly cwd: string
-  readonly uid: number
-  readonly gid: number
-  readonly isInteractive: boolean
-}
 
 /** A command on a terminal of its own. */
 export type OnTerminal = {
@@ -47,24 +37,13 @@ function copySize(master: number): void {
   native.setTerminalSize(master, rows, columns)
 }
 
-const terminated = (words: readonly string[]): Buffer =>
-  Buffer.from(words.map((each) => `${each}\0`).join(''))
-
-/** Runs a command on a new terminal. Needs: the container's /dev. Returns -errno when it can't be run. */
-export function runOnTerminal(given: TerminalCommand): OnTerminal | number {
+/** Runs a program on a new terminal. Needs: the container's /dev. Returns -errno when it can't be run. */
+export function runOnTerminal(program: Program, isInteractive: boolean): OnTerminal | number {
   const { master, peer } = openTerminal()
   copySize(master)
   // Programs of other users open it by its name.
-  fchownSync(peer, given.uid, -1)
-  const variables = Object.entries(given.env).map(([name, value]) => `${name}=${value}`)
-  const pid = native.spawnOnTerminal(
-    peer,
-    terminated(given.command),
-    terminated(variables),
-    Buffer.from(given.cwd),
-    given.uid,
-    given.gid,
-  )
+  fchownSync(peer, program.user.uid, -1)
+  const pid = startProgram(program, peer)
   native.close(peer)
   if (pid < 0) {
     native.close(master)
@@ -73,8 +52,8 @@ export function runOnTerminal(given: TerminalCommand): OnTerminal | number {
   process.on('SIGWINCH', () => copySize(master))
   const stream = new ReadStream(master)
   const closed = passOutput(stream)
-  if (given.isInteractive) passInput(stream)
-  return { pid, ended: exitOf(pid).then((status) => drained(closed).then(() => status)) }
+  if (isInteractive) passInput(stream)
+  return { pid, ended: endOf(pid).then((status) => drained(closed).then(() => status)) }
 }
 
 /** Resolves when nobody has the terminal open any more. */
@@ -101,22 +80,6 @@ function passInput(stream: ReadStream): void {
   })
   process.stdin.on('end', () => stream.write(END_OF_INPUT))
   process.stdin.on('error', () => {})
-}
-
-function exitOf(pid: number): Promise<number> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      const status = native.reapChild(pid)
-      if (status === -EAGAIN) return
-      process.off('SIGCHLD', look)
-      clearInterval(alive)
-      resolve(status < 0 ? 1 : status)
-    }
-    // A signal's listener alone does not keep this process.
-    const alive = setInterval(look, POLL_MS)
-    process.on('SIGCHLD', look)
-    look()
-  })
 }
 
 function drained(closed: Promise<void>): Promise<void> {

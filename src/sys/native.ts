@@ -362,21 +362,25 @@ export interface Native {
   /** cfmakeraw(3) on a terminal, or (0) what it was before that. Node's own raw mode still turns \n into \r\n. */
   rawMode(fd: number, isRaw: number): number
   /**
-   * Starts a program in a session of its own with `terminal` as controlling terminal and standard
-   * streams, no further groups, and signals as a new process has them; looks for it in the PATH of
-   * `env`. `argv` and `env` are strings that each end in NUL; ids of -1 stay. Returns its pid, or
-   * -errno of what failed before it ran.
+   * Starts a program in a session of its own: on our standard streams, or (`terminal` >= 0) with that as
+   * controlling terminal and standard streams; with these ids, and signals as a new process has them; looked
+   * for in the PATH of `env`. `argv` and `env` are strings that each end in NUL, `groups` are gids of 32 bits.
+   * Returns its pid, or -errno of what failed before it ran.
    */
-  spawnOnTerminal(
+  spawnProgram(
     terminal: number,
     argv: Uint8Array,
     env: Uint8Array,
     cwd: Uint8Array,
     uid: number,
     gid: number,
+    groups: Uint8Array,
   ): number
-  /** waitpid(2) without waiting. Returns the exit status, 128 + N after signal N; -EAGAIN while it runs. */
-  reapChild(pid: number): number
+  /**
+   * waitpid(2) for every child that has ended, without waiting: nobody else's may be among them (libuv's).
+   * Returns the exit status of `pid`, 128 + N after signal N; -EAGAIN while it runs.
+   */
+  reapChildren(pid: number): number
   /**
    * Numbers of the kernel ABI header, for the test that compares them with src/fuse/abi.ts. Keys:
    * 'FUSE_LOOKUP', 'FUSE_PASSTHROUGH' (INIT flags with their 64-bit values), 'sizeof NAME',

@@ -43,6 +43,12 @@ async function ok(...args: string[]): Promise<Ran> {
 const script = (name: string, text: string, ...options: string[]): Promise<Ran> =>
   ok('run', '--name', name, ...options, IMAGE, '/bin/sh', '-ec', text)
 
+/** Waits until a container runs. */
+async function isUp(): Promise<void> {
+  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
+    await new Promise((done) => setTimeout(done, 50))
+}
+
 t.afterEach(() => {
   if (!skip)
     t.same(
@@ -142,8 +148,7 @@ t.test('signals reach the command, exec enters it, rm -f ends it', { skip }, asy
     '-c',
     'trap "echo got; exit 5" TERM; while :; do sleep 0.1; done',
   ])
-  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
-    await new Promise((done) => setTimeout(done, 50))
+  await isUp()
   t.match(await sandbox.mica(['exec', '-e', 'X=y', 'r', '/bin/sh', '-c', 'echo $X; pwd; exit 4']), {
     status: 4,
     out: 'y\n/root\n',
@@ -156,10 +161,91 @@ t.test('signals reach the command, exec enters it, rm -f ends it', { skip }, asy
   t.match(await sandbox.mica(['exec', 'r', '/bin/true']), { status: 125, err: /does not run/ })
   await ok('rm', 'r')
   const other = sandbox.start(['run', '--name', 'k', IMAGE, '/bin/sleep', '100'])
-  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
-    await new Promise((done) => setTimeout(done, 50))
+  await isUp()
   await ok('rm', '-f', 'k')
   t.equal((await other.ended).status, 137)
+})
+
+t.test('the first process reaps what others leave, and passes on only its command', { skip }, async (t) => {
+  const zombies =
+    'cat /proc/[0-9]*/stat | while read pid name state rest; do [ $state != Z ] || echo zombie $name; done'
+  const orphans = 'for i in 1 2 3 4 5; do (/bin/sh -c "sleep 0.$i; exit 9" &); done; sleep 1'
+  for (const options of [[], ['-t']]) {
+    const ran = await sandbox.mica([
+      'run',
+      '--rm',
+      ...options,
+      IMAGE,
+      '/bin/sh',
+      '-c',
+      `${orphans}; ${zombies}; exit 6`,
+    ])
+    t.match(ran, { status: 6, out: '', err: '' })
+  }
+  const running = sandbox.start(['run', '--name', 'o', IMAGE, '/bin/sh', '-c', 'sleep 1000.5; exit 3'])
+  await isUp()
+  await ok('exec', 'o', '/bin/sh', '-c', '(sleep 0.1 &)')
+  await new Promise((done) => setTimeout(done, 400))
+  t.equal((await ok('exec', 'o', '/bin/sh', '-c', zombies)).out, '', 'also those of further commands')
+  const command = sandbox.run('pgrep', ['-f', '^(/bin/)?sleep 1000.5']).trim()
+  process.kill(Number(command), 'SIGKILL')
+  t.equal((await running.ended).status, 3, 'the command decides')
+  t.match((await ok('ps', '-a')).out, /Exited \(3\)/)
+  await ok('rm', 'o')
+  const left = await sandbox.mica(['run', '--rm', IMAGE, '/bin/sh', '-c', 'sleep 2000.5 & kill -9 $$'])
+  t.equal(left.status, 137)
+  t.throws(() => sandbox.run('pgrep', ['-f', '^sleep 2000.5']), 'all end with the command')
+})
+
+t.test('signals of every kind are passed on, once', { skip }, async (t) => {
+  const names = ['HUP', 'USR1', 'USR2', 'ALRM', 'WINCH', 'PWR', 'QUIT', 'INT', 'TERM']
+  const traps = names.map((name) => `trap "echo ${name}" ${name}`).join('; ')
+  const running = sandbox.start([
+    ...['run', '--rm', '--name', 'g', IMAGE, '/bin/sh', '-c'],
+    `${traps}; echo up > /up; i=0; while [ $i -lt 100 ]; do sleep 0.02; i=$((i+1)); done; exit 4`,
+  ])
+  await isUp()
+  while ((await sandbox.mica(['exec', 'g', '/bin/cat', '/up'])).status !== 0);
+  for (const name of names) {
+    running.kill(`SIG${name}` as NodeJS.Signals)
+    await new Promise((done) => setTimeout(done, 60))
+  }
+  t.match(await running.ended, { status: 4, out: names.map((name) => `${name}\n`).join('') })
+})
+
+t.test('SIGTERM at any moment ends it, and leaves nothing', { skip }, async (t) => {
+  const seen = new Set<number | string | null>()
+  for (let ms = 40; ms < 900; ms += 40) {
+    const running = sandbox.start(['run', '--rm', IMAGE, '/bin/sleep', '100'])
+    await new Promise((done) => setTimeout(done, ms))
+    running.kill('SIGTERM')
+    const { status, signal, err } = await running.ended
+    t.ok(signal === 'SIGTERM' || status === 143, `${ms} ms: ${status} ${signal} ${err}`)
+    seen.add(signal ?? err)
+    t.equal((await ok('ps', '-aq')).out, '', `${ms} ms`)
+    t.same(
+      readMounts().filter(({ mountpoint }) => mountpoint.startsWith(sandbox.folder)),
+      [],
+      `${ms} ms: nothing is left mounted`,
+    )
+  }
+  t.ok(seen.has(`mica: run ${IMAGE}: interrupted\n`), 'while it was being mounted')
+  t.ok(seen.has(''), 'while it ran')
+})
+
+t.test('a user has the groups that the image gives it', { skip }, async (t) => {
+  await script('gr', 'echo "more:x:44:other,user" >> /etc/group; echo "not:x:45:others" >> /etc/group')
+  await ok('commit', 'gr', 'groups:1')
+  const groups = async (...options: string[]): Promise<string> =>
+    (
+      await ok('run', '--rm', ...options, 'groups:1', '/bin/sh', '-c', 'grep Groups /proc/self/status')
+    ).out.trim()
+  t.match(await groups('-u', 'user'), /^Groups:\s+44$/)
+  t.match(await groups('-u', '1000'), /^Groups:\s+44$/)
+  t.match(await groups('-u', 'user:7'), /^Groups:$/)
+  t.match(await groups(), /^Groups:$/)
+  await ok('rm', 'gr')
+  await ok('rmi', 'groups:1')
 })
 
 t.test('a terminal of its own with -t, for run and exec', { skip: skip || needs('script') }, async (t) => {
@@ -183,6 +269,11 @@ t.test('a terminal of its own with -t, for run and exec', { skip: skip || needs(
     'echo type:; sleep 100',
   )
   t.match(interrupted, { status: 130 }, 'Ctrl-C is typed, and ends it')
+  const trapped = 'trap "echo got; exit 5" INT; echo type:; while :; do sleep 0.1; done'
+  for (const options of [[], ['-i'], ['-it']]) {
+    const once = await typed('\x03', 'run', '--rm', ...options, IMAGE, '/bin/sh', '-c', trapped)
+    t.match(once, { status: 5, out: /type:\r\n(\^C)?got\r\n$/ }, `Ctrl-C comes once, ${options}`)
+  }
   t.match(await sandbox.mica(['run', '--rm', '-t', IMAGE, '/bin/sh', '-c', 'busybox tty; exit 3']), {
     status: 3,
     out: '/dev/pts/0\r\n',
@@ -196,8 +287,7 @@ t.test('a terminal of its own with -t, for run and exec', { skip: skip || needs(
     },
   )
   const other = sandbox.start(['run', '--name', 'te', IMAGE, '/bin/sleep', '100'])
-  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
-    await new Promise((done) => setTimeout(done, 50))
+  await isUp()
   t.match(await typed('', 'exec', '-it', 'te', '/bin/sh', '-c', 'busybox tty; busybox stty size; exit 4'), {
     status: 4,
     out: /\/dev\/pts\/0\r\n33 77/,
@@ -277,8 +367,7 @@ t.test('commit, save, load and mount give the identical tree, and umoci the same
 t.test('a running container stands still while it is committed', { skip }, async (t) => {
   const counting = 'i=0; while :; do i=$((i+1)); echo $i > /count; done'
   const running = sandbox.start(['run', '--name', 'pp', IMAGE, '/bin/sh', '-c', counting])
-  for (let i = 0; i < 100 && !(await ok('ps')).out.includes('Up'); i++)
-    await new Promise((done) => setTimeout(done, 50))
+  await isUp()
   const states = (): string[] =>
     sandbox
       .run('ps', ['-eo', 'stat=,args='])
