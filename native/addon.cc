@@ -110,6 +110,8 @@ const Row rows[] = {
     {"unshare", wrap<unshareFlags>},
     {"setns", wrap<setnsFd>},
     {"chroot", wrap<chrootTo>},
+    {"pivotRoot", wrap<pivotRoot>},
+    {"leaveOldRoot", wrap<leaveOldRoot>},
     {"setgroups", wrap<clearGroups>},
     {"setuidgid", wrap<setuidgid>},
     {"setsid", wrap<newSession>},

@@ -118,6 +118,8 @@ napi_value lastMessage(napi_env env, napi_callback_info info);
 int64_t unshareFlags(int32_t flags);
 int64_t setnsFd(int32_t fd, int32_t type);
 int64_t chrootTo(Bytes path);
+int64_t pivotRoot(Bytes path);
+int64_t leaveOldRoot();
 int64_t clearGroups();
 int64_t setuidgid(int32_t uid, int32_t gid);
 int64_t newSession();

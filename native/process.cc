@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <malloc.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -21,6 +22,23 @@ int64_t chrootTo(Bytes path) {
   std::string text;
   if (!path.toPath(text)) return -EINVAL;
   int64_t result = retry([&] { return chroot(text.c_str()); });
+  return result < 0 ? result : retry([] { return chdir("/"); });
+}
+
+int64_t pivotRoot(Bytes path) {
+  std::string text;
+  if (!path.toPath(text)) return -EINVAL;
+  OwnedFd before(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  OwnedFd after(open(text.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!before.isOpen() || !after.isOpen()) return -errno;
+  if (fchdir(after.get()) < 0) return -errno;
+  // With both the same, the old root lies over the new one (pivot_root(2), "pivot_root(".", ".")").
+  if (syscall(SYS_pivot_root, ".", ".") < 0 || fchdir(before.get()) < 0) return -errno;
+  return 0;
+}
+
+int64_t leaveOldRoot() {
+  int64_t result = retry([] { return umount2(".", MNT_DETACH); });
   return result < 0 ? result : retry([] { return chdir("/"); });
 }
 

@@ -2,7 +2,7 @@
 // stand in the image, and a command that runs in it. The host's mounts are never touched, and
 // everything goes with the last process in the namespace.
 //
-// unshare(2) and chroot(2) act on the calling thread; child processes are forked from that thread
+// unshare(2), pivot_root(2) and chroot(2) act on the calling thread; child processes are forked from that thread
 // (by libuv, synchronously in spawn), so they live in the new place.
 
 import { spawn } from 'node:child_process'
@@ -84,17 +84,27 @@ function mountProc(proc: string): number {
   return result < 0 ? mountOr('/proc', proc, '', MS_BIND | MS_REC, '') : result
 }
 
+/** What enterRoot() calls on its way, with both views at hand. */
+export type OnEntering = {
+  /** In the new namespace, while paths are the host's. */
+  readonly before?: () => void
+  /** In the new root; what was opened on the host can still be bound here. */
+  readonly inside?: () => void
+}
+
 /**
  * Moves this thread into a mount namespace of its own and makes `root` its root directory. Returns
- * words about what the image has no place for. `prepare` is called in the new namespace while the
- * host's paths are still there. Needs CAP_SYS_ADMIN and CAP_SYS_CHROOT.
+ * words about what the image has no place for. Needs CAP_SYS_ADMIN and CAP_SYS_CHROOT.
  */
-export function enterRoot(root: string, prepare: () => void = () => {}): string[] {
+export function enterRoot(root: string, { before, inside }: OnEntering = {}): string[] {
   const unshared = native.unshare(CLONE_NEWNS)
   if (unshared < 0) throw systemError(unshared, 'private mounts for', root, 'unshare')
   const isolated = mountOr('none', '/', '', MS_REC | MS_PRIVATE, '')
   if (isolated < 0) throw systemError(isolated, 'private mounts for', root, 'mount')
-  prepare()
+  const isHost = root === '/'
+  const bound = isHost ? 0 : mountOr(root, root, '', MS_BIND | MS_REC, '')
+  if (bound < 0) throw systemError(bound, 'private mounts for', root, 'mount')
+  before?.()
   const missing: string[] = []
   for (const [name, mount] of [
     ['dev', mountDev],
@@ -109,10 +119,24 @@ export function enterRoot(root: string, prepare: () => void = () => {}): string[
     const result = mount(path)
     if (result < 0) throw systemError(result, 'mount', path, 'mount')
   }
-  const entered = native.chroot(encodePath(root))
-  if (entered < 0) throw systemError(entered, 'root directory', root, 'chroot')
+  if (isHost) inside?.()
+  else changeRoot(root, inside)
   process.chdir('/')
   return missing
+}
+
+/**
+ * Makes the mount at `root` the root, and lets go of everything else of the host's: as long as a copy of one
+ * of its mounts is here, unmounting it there does not end it.
+ */
+function changeRoot(root: string, inside: (() => void) | undefined): void {
+  const moved = native.pivotRoot(encodePath(root))
+  // An initramfs can't be moved away.
+  const entered = moved < 0 ? native.chroot(encodePath(root)) : moved
+  if (entered < 0) throw systemError(entered, 'root directory', root, 'chroot')
+  inside?.()
+  const left = moved < 0 ? 0 : native.leaveOldRoot()
+  if (left < 0) throw systemError(left, 'mounts around', root, 'umount2')
 }
 
 /** Returns the environment of a command in an image: nothing of the host's but the terminal. */

@@ -116,10 +116,9 @@ function bindHostFile(opened: Opened): void {
   }
 }
 
+/** Needs: a mount at `root`. */
 function makeReadOnly(root: string): void {
-  const path = encodePath(root)
-  const bound = native.mount(root, path, '', MS_BIND | MS_REC, '')
-  const result = bound < 0 ? bound : native.mount('none', path, '', MS_REMOUNT | MS_BIND | MS_RDONLY, '')
+  const result = native.mount('none', encodePath(root), '', MS_REMOUNT | MS_BIND | MS_RDONLY, '')
   if (result < 0) throw systemError(result, 'read-only root', root, 'mount')
 }
 
@@ -161,19 +160,23 @@ function join(pid: number): void {
 }
 
 function enter(request: InitRequest): void {
+  const { root, isReadOnly } = request
   const volumes: Opened[] = []
   let hostFiles: Opened[] = []
-  let { root } = request
-  const missing = enterRoot(root, () => {
-    volumes.push(...request.volumes.map(openVolume))
-    hostFiles = openHostFiles()
-    for (const volume of volumes) if (request.isReadOnly) tryEnsureBelow(root, volume)
-    if (request.isReadOnly) makeReadOnly(root)
+  const missing = enterRoot(root, {
+    before() {
+      volumes.push(...request.volumes.map(openVolume))
+      hostFiles = openHostFiles()
+      if (!isReadOnly) return
+      for (const volume of volumes) tryEnsureBelow(root, volume)
+      makeReadOnly(root)
+    },
+    inside() {
+      for (const each of hostFiles) bindHostFile(each)
+      for (const each of volumes) bind(each)
+    },
   })
-  root = '/'
   for (const words of missing) process.stderr.write(`mica: run: ${words}\n`)
-  for (const each of hostFiles) bindHostFile(each)
-  for (const each of volumes) bind(each)
   setHostname(request.hostname)
 }
 

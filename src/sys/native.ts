@@ -347,6 +347,12 @@ export interface Native {
   setns(fd: number, type: number): number
   /** chroot(2) and chdir("/"), of this thread and what it starts. */
   chroot(path: Uint8Array): number
+  /**
+   * pivot_root(2): the mount at `path` becomes the root of this mount namespace. The old root stays, as the
+   * current directory, until leaveOldRoot() detaches it with all that is mounted there.
+   */
+  pivotRoot(path: Uint8Array): number
+  leaveOldRoot(): number
   /** setgroups(2) to none. */
   setgroups(): number
   /** setgid(2), then setuid(2), for the whole process; -1: unchanged. */

@@ -296,6 +296,27 @@ t.test('a terminal of its own with -t, for run and exec', { skip: skip || needs(
   await other.ended
 })
 
+t.test('a running container holds no mount of the host', { skip }, async (t) => {
+  await ok('create', IMAGE, 'held')
+  const path = (await ok('mount', 'held')).out.trim()
+  const volume = sandbox.dir('held-volume')
+  sandbox.run('mount', ['-t', 'tmpfs', 'none', volume])
+  const running = sandbox.start(['run', '--rm', '--name', 'holds', IMAGE, '/bin/sleep', '100'])
+  await isUp()
+  const begin = Date.now()
+  await ok('umount', 'held')
+  t.ok(Date.now() - begin < 3000, 'its daemon ends at once')
+  const daemons = sandbox.run('sh', ['-c', `pgrep -fc -- "-- ${path}$" || :`])
+  t.equal(daemons, '0\n')
+  sandbox.run('umount', [volume])
+  const mounts = (await ok('exec', 'holds', '/bin/cat', '/proc/self/mountinfo')).out.trim().split('\n')
+  const places = mounts.map((line) => line.split(' ')[4])
+  t.same([...new Set(places.map((place) => place!.split('/')[1]))].sort(), ['', 'dev', 'etc', 'proc', 'sys'])
+  await ok('rm', '-f', 'holds')
+  await running.ended
+  await ok('rm', 'held')
+})
+
 t.test('an untouched container has no changes', { skip }, async (t) => {
   await script(
     'u',
