@@ -47,5 +47,15 @@
       # A third of its time is the loader's otherwise.
       'ldflags': ['-static-libgcc', '-static-libstdc++'],
     },
+    {
+      'target_name': 'mica-userns',
+      'type': 'executable',
+      'product_extension': '',
+      'sources': ['native/userns.cc'],
+      'defines': ['_GNU_SOURCE'],
+      'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
+      'cflags_cc': ['-std=c++17', '-O2', '-Wall', '-Wextra', '-fno-exceptions'],
+      'ldflags': ['-static-libgcc', '-static-libstdc++'],
+    },
   ],
 }

@@ -114,6 +114,7 @@ const Row rows[] = {
     {"leaveOldRoot", wrap<leaveOldRoot>},
     {"setgroups", wrap<clearGroups>},
     {"setuidgid", wrap<setuidgid>},
+    {"setHostname", wrap<setHostname>},
     {"setsid", wrap<newSession>},
     {"dup2", wrap<dup2Fd>},
     {"setThreadName", wrap<setThreadName>},
@@ -129,6 +130,7 @@ const Row rows[] = {
     {"rawMode", wrap<rawMode>},
 
     {"spawnProgram", wrap<spawnProgram>},
+    {"execProgram", wrap<execProgram>},
     {"reapChildren", wrap<reapChildren>},
 
     {"abiTable", abiTable},

@@ -122,6 +122,7 @@ int64_t pivotRoot(Bytes path);
 int64_t leaveOldRoot();
 int64_t clearGroups();
 int64_t setuidgid(int32_t uid, int32_t gid);
+int64_t setHostname(std::string name);
 int64_t newSession();
 int64_t dup2Fd(int32_t from, int32_t to);
 int64_t setThreadName(std::string name);
@@ -136,6 +137,7 @@ int64_t rawMode(int32_t fd, int32_t isRaw);
 
 // spawn.cc
 int64_t spawnProgram(int32_t terminal, Bytes argv, Bytes env, Bytes cwd, int32_t uid, int32_t gid, Bytes groups);
+int64_t execProgram(Bytes argv, Bytes env);
 int64_t reapChildren(int32_t pid);
 
 // memory.cc

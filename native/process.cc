@@ -52,6 +52,10 @@ int64_t setuidgid(int32_t uid, int32_t gid) {
   return retry([&] { return setuid(static_cast<uid_t>(uid)); });
 }
 
+int64_t setHostname(std::string name) {
+  return retry([&] { return sethostname(name.data(), name.size()); });
+}
+
 int64_t newSession() {
   return retry([] { return setsid(); });
 }

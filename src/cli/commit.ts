@@ -1,14 +1,13 @@
 // `mica commit`: an image of a container as it is.
 
 import { type Command, InvalidArgumentError } from 'commander'
-import { isRunning } from '../mount/container.js'
+import { isRunning, placeholdersOf } from '../mount/container.js'
 import { pauseContainer } from '../mount/pause.js'
 import { commitContainer } from '../store/commit.js'
 import { type Container, findContainer } from '../store/containers.js'
-import { withOperation } from '../store/store.js'
 import { withTree } from './container-tree.js'
 import { collect } from './run-options.js'
-import { storeCommand, withStore } from './store-command.js'
+import { storeCommand, withLayers } from './store-command.js'
 
 type Options = {
   root?: string
@@ -37,18 +36,24 @@ function parseBoolean(text: string): boolean {
 
 async function run(name: string, reference: string | undefined, options: Options): Promise<void> {
   const { message, author, change = [] } = options
-  const { id } = await withStore(options.root, name, ({ store, signal }) => {
-    const container = findContainer(store, name)
-    const createdBy = container.settings.command.join(' ') || 'mica commit'
-    const made = { message, author, changes: change, createdBy }
-    return withTree(store, container, (merged) =>
-      withOperation(store, { signal }, (operation) =>
-        withPause(container, options.pause, () =>
-          commitContainer(operation, container, merged, reference, made),
+  const { id } = await withLayers(
+    options.root,
+    name,
+    ({ store, operate }) => {
+      const container = findContainer(store, name)
+      const createdBy = container.settings.command.join(' ') || 'mica commit'
+      const placeholders = placeholdersOf(container)
+      const made = { message, author, changes: change, createdBy, placeholders }
+      return withTree(store, container, (merged) =>
+        operate((operation) =>
+          withPause(container, options.pause, () =>
+            commitContainer(operation, container, merged, reference, made),
+          ),
         ),
-      ),
-    )
-  })
+      )
+    },
+    [name],
+  )
   process.stdout.write(`${id}\n`)
 }
 

@@ -1,5 +1,5 @@
 // `mica cp`: files into and out of a container. Its paths are found inside of its root, links and all;
-// the copying is cp(1)'s, which keeps owners, times, attributes and links.
+// the copying is cp(1)'s, which keeps times, attributes and links, and owners if asked to.
 
 import { spawnSync } from 'node:child_process'
 import { statSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { close, openRoot, S_IFDIR, S_IFLNK, S_IFMT, statAt } from '../store/at.j
 import { findContainer } from '../store/containers.js'
 import { cleanName, LayerTree } from '../store/unpack-path.js'
 import { withMounted } from './container-tree.js'
-import { storeCommand, withStore } from './store-command.js'
+import { storeCommand, withLayers } from './store-command.js'
 
 type Side = { readonly container: string | undefined; readonly path: string }
 
@@ -43,8 +43,9 @@ function place(tree: LayerTree, path: string, followLast: boolean): Place {
   return { dirFd: dir.fd, name, isDirectory: type === S_IFDIR, exists: stat !== undefined }
 }
 
-function copy(from: string, to: string, fd: number): void {
-  const args = ['-a', '-T', '--remove-destination', '--', from, to]
+function copy(from: string, to: string, fd: number, keepsOwners: boolean): void {
+  const owners = keepsOwners ? [] : ['--no-preserve=ownership']
+  const args = ['-a', ...owners, '-T', '--remove-destination', '--', from, to]
   const done = spawnSync('cp', args, { stdio: ['ignore', 'ignore', 'pipe', fd], encoding: 'utf8' })
   if (done.status === 0) return
   const words = done.error?.message ?? done.stderr.trim().split('\n')[0] ?? ''
@@ -55,7 +56,7 @@ const inside = ({ name }: Place): string =>
   name === '' ? '/proc/self/fd/3/.' : `/proc/self/fd/3/${Buffer.from(name, 'latin1')}`
 const bytes = (path: string): string => Buffer.from(path).toString('latin1')
 
-function copyIn(tree: LayerTree, from: string, to: string): void {
+function copyIn(tree: LayerTree, from: string, to: string, keepsOwners: boolean): void {
   const stat = statSync(from, { throwIfNoEntry: false })
   if (stat === undefined) throw new MountError(`there is no ${from}`, 'ENOENT')
   const wanted = to.endsWith('/') ? `${to}.` : to
@@ -66,36 +67,43 @@ function copyIn(tree: LayerTree, from: string, to: string): void {
   if (target.isDirectory && !from.endsWith('/.')) {
     target = place(tree, bytes(join(wanted, basename(resolve(from)))), false)
   }
-  copy(resolve(from), inside(target), target.dirFd)
+  copy(resolve(from), inside(target), target.dirFd, keepsOwners)
 }
 
-function copyOut(tree: LayerTree, from: string, to: string): void {
+function copyOut(tree: LayerTree, from: string, to: string, keepsOwners: boolean): void {
   const source = place(tree, bytes(from), from.endsWith('/'))
   if (!source.exists) throw new MountError(`the container has no ${from}`, 'ENOENT')
   const isInto = statSync(to, { throwIfNoEntry: false })?.isDirectory() === true && !from.endsWith('/.')
-  copy(inside(source), isInto ? join(resolve(to), basename(from)) : resolve(to), source.dirFd)
+  copy(inside(source), isInto ? join(resolve(to), basename(from)) : resolve(to), source.dirFd, keepsOwners)
 }
 
-async function run(from: string, to: string, { root }: { root?: string }): Promise<void> {
+type Options = { root?: string; archive?: boolean }
+
+async function run(from: string, to: string, { root, archive = false }: Options): Promise<void> {
   const [source, target] = [parseSide(from), parseSide(to)]
   const name = source.container ?? target.container
-  await withStore(root, name ?? from, async ({ store }) => {
-    if (name === undefined) throw new UsageError('one of the two is CONTAINER:PATH')
-    if (source.container !== undefined && target.container !== undefined) {
-      throw new UsageError('from container to container takes two steps')
-    }
-    await withMounted(store, findContainer(store, name), (path) => {
-      const rootFd = openRoot(path)
-      const tree = new LayerTree(rootFd, [])
-      try {
-        if (source.container === undefined) copyIn(tree, source.path, target.path)
-        else copyOut(tree, source.path, target.path)
-      } finally {
-        tree.close()
-        close(rootFd)
+  await withLayers(
+    root,
+    name ?? from,
+    async ({ store }) => {
+      if (name === undefined) throw new UsageError('one of the two is CONTAINER:PATH')
+      if (source.container !== undefined && target.container !== undefined) {
+        throw new UsageError('from container to container takes two steps')
       }
-    })
-  })
+      await withMounted(store, findContainer(store, name), (path) => {
+        const rootFd = openRoot(path)
+        const tree = new LayerTree(rootFd, [])
+        try {
+          if (source.container === undefined) copyIn(tree, source.path, target.path, archive)
+          else copyOut(tree, source.path, target.path, archive)
+        } finally {
+          tree.close()
+          close(rootFd)
+        }
+      })
+    },
+    name === undefined ? [] : [name],
+  )
 }
 
 /** Returns the command. */
@@ -103,5 +111,6 @@ export function cpCommand(): Command {
   return storeCommand('cp', 'copy files into or out of a container')
     .argument('<from>', 'a path, or CONTAINER:PATH')
     .argument('<to>', 'a path, or CONTAINER:PATH')
+    .option('-a, --archive', "keep owners; else files become the container's root's, or yours")
     .action(run)
 }

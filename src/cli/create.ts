@@ -3,14 +3,14 @@
 import type { Command } from 'commander'
 import { createContainer } from '../store/containers.js'
 import { findImage } from '../store/image-table.js'
-import { storeCommand, withStore } from './store-command.js'
+import { storeCommand, withLayers } from './store-command.js'
 
 async function run(
   image: string,
   name: string | undefined,
   options: { root?: string; name?: string },
 ): Promise<void> {
-  const { id } = await withStore(options.root, image, ({ store }) =>
+  const { id } = await withLayers(options.root, image, ({ store }) =>
     createContainer(store, findImage(store, image), name ?? options.name, { command: [] }),
   )
   process.stdout.write(`${id}\n`)

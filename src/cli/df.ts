@@ -3,7 +3,7 @@
 import type { Command } from 'commander'
 import { type DiskLine, diskReport } from '../store/disk-report.js'
 import { formatBytes } from './human.js'
-import { storeCommand, withStore } from './store-command.js'
+import { storeCommand, withLayers } from './store-command.js'
 import { formatTable } from './table.js'
 
 function row({ type, count, active, bytes, reclaimable }: DiskLine): string[] {
@@ -18,7 +18,7 @@ function row({ type, count, active, bytes, reclaimable }: DiskLine): string[] {
 }
 
 async function run({ root, json = false }: { root?: string; json?: boolean }): Promise<void> {
-  const lines = await withStore(root, '', ({ store }) => diskReport(store))
+  const lines = await withLayers(root, '', ({ store }) => diskReport(store))
   if (json) {
     process.stdout.write(`${JSON.stringify(lines, null, 2)}\n`)
     return

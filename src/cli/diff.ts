@@ -2,6 +2,7 @@
 // D deleted.
 
 import type { Command } from 'commander'
+import { placeholdersOf } from '../mount/container.js'
 import { close, O_DIRECTORY, openRoot, showName } from '../store/at.js'
 import { changesOf } from '../store/changes.js'
 import { openChangeRoots } from '../store/commit.js'
@@ -11,7 +12,7 @@ import { differencesOf } from '../store/stack-diff.js'
 import type { Store } from '../store/store.js'
 import { CommandError } from './command-error.js'
 import { withTree } from './container-tree.js'
-import { isNotFound, storeCommand, withStore } from './store-command.js'
+import { isNotFound, storeCommand, withLayers } from './store-command.js'
 
 type Line = { readonly kind: string; readonly path: string }
 
@@ -44,7 +45,7 @@ function containerOf(store: Store, name: string): Container | undefined {
 
 /** What a container's upper holds. */
 function ownChanges(store: Store, container: Container, merged: string | undefined): Line[] {
-  const roots = openChangeRoots(store, container, merged)
+  const roots = openChangeRoots(store, container, merged, placeholdersOf(container))
   try {
     const found: Line[] = []
     for (const { kind, path } of changesOf(roots)) {
@@ -113,7 +114,12 @@ async function run(
   other: string | undefined,
   { root, json = false }: { root?: string; json?: boolean },
 ): Promise<void> {
-  const found = await withStore(root, name, ({ store }) => linesOf(store, name, other))
+  const found = await withLayers(
+    root,
+    name,
+    ({ store }) => linesOf(store, name, other),
+    other === undefined ? [name] : [name, other],
+  )
   const lines = found.map(({ kind, path }) => ({ kind, path: `/${showName(path)}` }))
   if (json) process.stdout.write(`${JSON.stringify(lines, null, 2)}\n`)
   else for (const { kind, path } of lines) process.stdout.write(`${kind} ${path}\n`)

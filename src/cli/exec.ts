@@ -1,9 +1,10 @@
 // `mica exec`: a further command in a running container.
 
 import type { Command } from 'commander'
-import { isRunning } from '../mount/container.js'
+import { holderOf, isRunning } from '../mount/container.js'
 import { execIn } from '../mount/container-run.js'
 import { MountError } from '../mount/errors.js'
+import { needUserNamespace, userNamespace } from '../mount/user-namespace.js'
 import { findContainer } from '../store/containers.js'
 import { readConfig } from '../store/image-table.js'
 import { openStore } from '../store/store.js'
@@ -19,6 +20,11 @@ async function run(name: string, given: readonly string[], options: RunOptions):
     const container = findContainer(store, name)
     if (!isRunning(container))
       throw new MountError('it does not run; mica mount and mica chroot enter it', 'ESRCH')
+    if (userNamespace() === undefined) {
+      const target = holderOf(store, [name])
+      if (target === undefined) throw new MountError('its mount has ended', 'ESRCH')
+      needUserNamespace(target)
+    }
     const config = readConfig(store, container.image).run
     const id = container.id.slice(0, 12)
     const request = requestOf(id, { ...config, Entrypoint: [], Cmd: [] }, given, options)

@@ -7,18 +7,22 @@ import { findContainer } from '../store/containers.js'
 import { packTree } from '../store/pack.js'
 import { withMounted } from './container-tree.js'
 import { writeTo } from './output.js'
-import { storeCommand, withStore } from './store-command.js'
+import { storeCommand, withLayers } from './store-command.js'
 
 async function run(name: string, { root, output }: { root?: string; output?: string }): Promise<void> {
-  await withStore(root, name, ({ store }) =>
-    withMounted(store, findContainer(store, name), async (path) => {
-      const fd = openRoot(path)
-      try {
-        await writeTo(output, (write) => packTree(fd, write, { clampTime: sourceDateEpoch() }))
-      } finally {
-        close(fd)
-      }
-    }),
+  await withLayers(
+    root,
+    name,
+    ({ store }) =>
+      withMounted(store, findContainer(store, name), async (path) => {
+        const fd = openRoot(path)
+        try {
+          await writeTo(output, (write) => packTree(fd, write, { clampTime: sourceDateEpoch() }))
+        } finally {
+          close(fd)
+        }
+      }),
+    [name],
   )
 }
 

@@ -5,13 +5,12 @@ import { isMounted, isRunning } from '../mount/container.js'
 import { MountError } from '../mount/errors.js'
 import { listContainers } from '../store/containers.js'
 import { checkStore } from '../store/fsck.js'
-import { withOperation } from '../store/store.js'
-import { storeCommand, withProgress, withStore } from './store-command.js'
+import { storeCommand, withLayers, withProgress } from './store-command.js'
 
 type Options = { root?: string; repair?: boolean; quiet?: boolean; json?: boolean }
 
 async function run({ root, repair = false, quiet = false, json = false }: Options): Promise<void> {
-  const report = await withStore(root, '', ({ store, signal }) => {
+  const report = await withLayers(root, '', ({ store, operate }) => {
     const users = listContainers(store).filter((each) => isRunning(each) || isMounted(store, each.id))
     if (repair && users.length > 0) {
       throw new MountError(
@@ -20,7 +19,7 @@ async function run({ root, repair = false, quiet = false, json = false }: Option
       )
     }
     return withProgress(quiet || json, (onProgress) =>
-      withOperation(store, { signal, onProgress }, (operation) => checkStore(operation, repair)),
+      operate((operation) => checkStore(operation, repair), onProgress),
     )
   })
   const { problems, blobs, layers, images, unproven } = report

@@ -3,16 +3,15 @@
 import type { Command } from 'commander'
 import { importImage } from '../store/import.js'
 import { parsePlatform } from '../store/platform.js'
-import { withOperation } from '../store/store.js'
 import { collect } from './run-options.js'
-import { storeCommand, withStore } from './store-command.js'
+import { storeCommand, withLayers } from './store-command.js'
 
 type Options = { root?: string; message?: string; change?: readonly string[]; platform?: string }
 
 async function run(source: string, reference: string | undefined, options: Options): Promise<void> {
   const { message, change = [], platform } = options
-  const { id } = await withStore(options.root, source, ({ store, signal }) =>
-    withOperation(store, { signal }, (operation) =>
+  const { id } = await withLayers(options.root, source, ({ operate }) =>
+    operate((operation) =>
       importImage(
         operation,
         source === '-' ? process.stdin : source,

@@ -1,9 +1,10 @@
 // `mica mount NAME` and `mica umount NAME`: a container's tree for other programs. A name has no slash;
 // whatever has one is a mount point, as ever.
 
-import { mountContainer, unmountContainer } from '../mount/container.js'
+import { holderOf, isRunning, mountContainer, unmountContainer } from '../mount/container.js'
+import { MountError } from '../mount/errors.js'
 import { findContainer } from '../store/containers.js'
-import { withStore } from './store-command.js'
+import { type StoreContext, withLayers, withStore } from './store-command.js'
 
 /** Returns what `mount [--root DIR] NAME` asks for; undefined when the arguments are of another kind. */
 export function containerArguments(
@@ -29,15 +30,24 @@ export function containerArguments(
   return { name, root }
 }
 
-/** Mounts a container and prints its path. */
+/** Mounts a container where everybody sees it, and prints its path. */
 export async function mountByName(name: string, root: string | undefined): Promise<void> {
-  const { path } = await withStore(root, name, ({ store }) =>
-    mountContainer(store, findContainer(store, name)),
-  )
+  const { path } = await withStore(root, name, ({ store }) => {
+    if (holderOf(store, [name]) !== undefined) {
+      throw new MountError('a command that runs has it; mica exec and mica cp reach it', 'EBUSY')
+    }
+    return mountContainer(store, findContainer(store, name))
+  })
   process.stdout.write(`${path}\n`)
 }
 
 /** Takes a container's mount off. */
 export async function unmountByName(name: string, root: string | undefined, isLazy: boolean): Promise<void> {
-  await withStore(root, name, ({ store }) => unmountContainer(store, findContainer(store, name), isLazy))
+  const unmount = async ({ store }: StoreContext): Promise<void> => {
+    const container = findContainer(store, name)
+    if (isRunning(container) && !isLazy) throw new MountError('it runs; end it, or mica rm -f', 'EBUSY')
+    await unmountContainer(store, container, isLazy)
+  }
+  const isHeld = await withStore(root, name, ({ store }) => holderOf(store, [name]) !== undefined)
+  await (isHeld ? withLayers(root, name, unmount, [name]) : withStore(root, name, unmount))
 }

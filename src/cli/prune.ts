@@ -5,12 +5,12 @@ import { collect, findGarbage } from '../store/gc.js'
 import { familiar } from '../store/reference.js'
 import { prunable, pruneImages } from '../store/remove-image.js'
 import { formatBytes } from './human.js'
-import { storeCommand, withStore } from './store-command.js'
+import { storeCommand, withLayers } from './store-command.js'
 
 type Options = { root?: string; all?: boolean; dryRun?: boolean; force?: boolean }
 
 async function run({ root, all = false, dryRun = false }: Options): Promise<void> {
-  await withStore(root, '', ({ store }) => {
+  await withLayers(root, '', ({ store }) => {
     const images = prunable(store, all)
     const say = dryRun ? 'would delete' : 'deleted'
     for (const { id, names, size } of images) {

@@ -6,7 +6,7 @@ import { type Container, containerPaths, listContainers } from '../store/contain
 import { diskUsage } from '../store/disk-usage.js'
 import type { Store } from '../store/store.js'
 import { formatAge, formatBytes } from './human.js'
-import { storeCommand, withStore } from './store-command.js'
+import { storeCommand, withLayers, withStore } from './store-command.js'
 import { formatTable } from './table.js'
 import { formatTemplate } from './template.js'
 
@@ -50,7 +50,9 @@ function fields(
 }
 
 async function run(options: Options): Promise<void> {
-  await withStore(options.root, '', ({ store }) => {
+  // Only a size takes a look into what belongs to others.
+  const withWhat = options.size === true ? withLayers : withStore
+  await withWhat(options.root, '', ({ store }) => {
     const shown = listContainers(store).filter(
       (each) => options.all === true || isRunning(each) || isMounted(store, each.id),
     )

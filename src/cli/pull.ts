@@ -5,21 +5,20 @@ import { addFromSource } from '../store/add-image.js'
 import { parsePlatform } from '../store/platform.js'
 import { familiar, formatReference, parseReference, withDefaultTag } from '../store/reference.js'
 import { pullSource } from '../store/registry/pull.js'
-import { withOperation } from '../store/store.js'
 import { addRegistryOptions, type RegistryOptions, withRegistry } from './registry-options.js'
-import { storeCommand, withProgress, withStore } from './store-command.js'
+import { storeCommand, withLayers, withProgress } from './store-command.js'
 
 type Options = RegistryOptions & { platform?: string; quiet?: boolean }
 
 async function run(name: string, options: Options): Promise<void> {
   const { quiet = false, platform } = options
-  const { digest, reference } = await withStore(options.root, name, async ({ store, signal }) => {
+  const { digest, reference } = await withLayers(options.root, name, async ({ signal, operate }) => {
     const wanted = platform === undefined ? undefined : parsePlatform(platform)
     const full = withDefaultTag(parseReference(name))
     return withRegistry(full, options, signal, async (client) => {
       const found = await pullSource(client, full, wanted)
       await withProgress(quiet, (onProgress) =>
-        withOperation(store, { signal, onProgress }, (operation) => addFromSource(operation, [found.source])),
+        operate((operation) => addFromSource(operation, [found.source]), onProgress),
       )
       return { digest: found.digest, reference: full }
     })

@@ -4,7 +4,6 @@ import type { Command } from 'commander'
 import { findImage } from '../store/image-table.js'
 import { familiar, formatReference, parseReference, withDefaultTag } from '../store/reference.js'
 import { pushImage } from '../store/registry/push.js'
-import { withOperation } from '../store/store.js'
 import { addRegistryOptions, type RegistryOptions, withRegistry } from './registry-options.js'
 import { storeCommand, withProgress, withStore } from './store-command.js'
 
@@ -13,14 +12,12 @@ type Options = RegistryOptions & { quiet?: boolean }
 async function run(name: string, destination: string | undefined, options: Options): Promise<void> {
   const target = destination ?? name
   const { quiet = false } = options
-  const { digest, full } = await withStore(options.root, target, async ({ store, signal }) => {
+  const { digest, full } = await withStore(options.root, target, async ({ store, signal, operate }) => {
     const image = findImage(store, name)
     const reference = withDefaultTag(parseReference(target))
     const pushed = await withRegistry(reference, options, signal, (client) =>
       withProgress(quiet, (onProgress) =>
-        withOperation(store, { signal, onProgress }, (operation) =>
-          pushImage(operation, client, reference, image),
-        ),
+        operate((operation) => pushImage(operation, client, reference, image), onProgress),
       ),
     )
     return { digest: pushed, full: formatReference(reference) }

@@ -3,12 +3,12 @@
 import type { Command } from 'commander'
 import { familiar } from '../store/reference.js'
 import { removeImage } from '../store/remove-image.js'
-import { forEachObject, isNotFound, storeCommand, withStore } from './store-command.js'
+import { forEachObject, isNotFound, storeCommand, withLayers } from './store-command.js'
 
 type Options = { root?: string; force?: boolean }
 
 async function run(images: readonly string[], { root, force = false }: Options): Promise<void> {
-  await withStore(root, images[0]!, async ({ store }) => {
+  await withLayers(root, images[0]!, async ({ store }) => {
     await forEachObject(images, (image) => {
       try {
         for (const each of removeImage(store, image, { force })) {

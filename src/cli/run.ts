@@ -1,6 +1,5 @@
 // `mica run`: a command in a new container.
 
-import { spawnSync } from 'node:child_process'
 import { constants as osConstants } from 'node:os'
 import type { Command } from 'commander'
 import { isRunning, mountContainer, removeContainer, unmountContainer } from '../mount/container.js'
@@ -9,8 +8,8 @@ import { startContainer } from '../mount/container-run.js'
 import { UsageError } from '../mount/errors.js'
 import { startTime } from '../mount/mount-info.js'
 import { makePlaceholders } from '../mount/placeholders.js'
-import { runtimeDir } from '../mount/runtime-dir.js'
 import { SignalRelay } from '../mount/signal-relay.js'
+import { needUserNamespace } from '../mount/user-namespace.js'
 import {
   type Container,
   createContainer,
@@ -19,7 +18,6 @@ import {
   noteStarted,
 } from '../store/containers.js'
 import { findImage, readConfig } from '../store/image-table.js'
-import { storeRoot } from '../store/layout.js'
 import { openStore, type Store } from '../store/store.js'
 import { CommandError } from './command-error.js'
 import { addRunOptions, collect, commandOf, type RunOptions, requestOf } from './run-options.js'
@@ -29,18 +27,6 @@ type Options = RunOptions & { rm?: boolean; name?: string }
 
 /** docker's status for failures of its own. */
 const OWN_FAILURE = 125
-
-/** Runs this whole command again as root of a user namespace: an ordinary user may mount there. */
-function runInUserNamespace(root: string | undefined): number {
-  const args = ['--user', '--map-root-user', '--mount', '--', process.execPath, ...process.argv.slice(1)]
-  // Root of a namespace has no /run/mica: records stay where the user's are.
-  const dirs = { MICA_ROOT: storeRoot(root), MICA_RUNTIME_DIR: runtimeDir() }
-  const env = { ...process.env, MICA_IN_USERNS: '1', ...dirs }
-  const done = spawnSync('unshare', args, { stdio: 'inherit', env })
-  if (done.error !== undefined)
-    throw new UsageError('this takes root, or unshare (util-linux) and user namespaces')
-  return done.signal === null ? (done.status ?? 1) : 128 + osConstants.signals[done.signal]
-}
 
 /** Thrown when we were told to end before there was a command to tell it to. */
 class Interrupted extends CommandError {
@@ -71,13 +57,10 @@ async function runContainer(
 }
 
 async function run(image: string, given: readonly string[], options: Options): Promise<void> {
-  if (process.geteuid!() !== 0 && process.env.MICA_IN_USERNS === undefined) {
-    process.exitCode = runInUserNamespace(options.root)
-    return
-  }
-  const signals = new SignalRelay()
   let store: Store | undefined
   try {
+    needUserNamespace()
+    const signals = new SignalRelay()
     store = openStore(options.root)
     const found = findImage(store, image)
     const config = readConfig(store, found.id).run

@@ -11,19 +11,18 @@ import {
   saveOciArchive,
   saveOciDirectory,
 } from '../store/save.js'
-import { withOperation } from '../store/store.js'
 import { writeTo } from './output.js'
 import { storeCommand, withStore } from './store-command.js'
 
 type Options = { root?: string; output?: string; format: SaveFormat }
 
 async function run(names: readonly string[], { root, output, format }: Options): Promise<void> {
-  await withStore(root, names.join(' '), async ({ store, signal }) => {
+  await withStore(root, names.join(' '), async ({ store, operate }) => {
     const images = savedImages(
       store,
       names.map((name) => findImage(store, name)),
     )
-    await withOperation(store, { signal }, async (operation) => {
+    await operate(async (operation) => {
       if (format === 'oci-dir') {
         if (output === undefined) throw new UsageError('oci-dir needs a directory: -o DIR')
         await saveOciDirectory(operation, images, output)

@@ -1,9 +1,11 @@
-// What the store's commands have in common: --root, an open store for as long as they run, Ctrl-C, and
-// errors that name the object they are about.
+// What the store's commands have in common: --root, an open store for as long as they run, Ctrl-C, a user
+// namespace for those that deal with files of layers, and errors that name the object they are about.
 
 import { Command } from 'commander'
+import { holderOf } from '../mount/container.js'
+import { enterUserNamespace, userNamespace } from '../mount/user-namespace.js'
 import { StoreError } from '../store/errors.js'
-import { openStore, type Progress, type Store } from '../store/store.js'
+import { type Operation, openStore, type Progress, type Store, withOperation } from '../store/store.js'
 import { CommandError } from './command-error.js'
 import { showProgress } from './progress.js'
 
@@ -11,6 +13,11 @@ export type StoreContext = {
   readonly store: Store
   /** Aborted by Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal
+  /** withOperation() that ends with Ctrl-C and says which owners were lost. */
+  operate<T>(
+    work: (operation: Operation) => Promise<T>,
+    onProgress?: (progress: Progress) => void,
+  ): Promise<T>
 }
 
 const INTERRUPTED = 130
@@ -38,7 +45,7 @@ export async function withStore<T>(
   try {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
     store = openStore(root)
-    return await work({ store, signal: abort.signal })
+    return await work(contextOf(store, abort.signal))
   } catch (error) {
     if (error instanceof CommandError) throw error
     if (abort.signal.aborted) throw new CommandError(object, error, 'interrupted', INTERRUPTED)
@@ -47,6 +54,45 @@ export async function withStore<T>(
     store?.close()
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, onSignal)
   }
+}
+
+function contextOf(store: Store, signal: AbortSignal): StoreContext {
+  return {
+    store,
+    signal,
+    operate: (work, onProgress) =>
+      withOperation(store, { signal, onProgress, onLostOwners: tellLostOwners }, work),
+  }
+}
+
+const OWNERS_SHOWN = 3
+
+function tellLostOwners(owners: readonly string[]): void {
+  const { kind, reason } = userNamespace() ?? { kind: 'none', reason: '' }
+  const more = owners.length > OWNERS_SHOWN ? ` and ${owners.length - OWNERS_SHOWN} more` : ''
+  const shown = `${owners.slice(0, OWNERS_SHOWN).join(', ')}${more}`
+  const why = reason === '' ? 'they are beyond the ids of this user namespace' : reason
+  process.stderr.write(
+    `mica: files of ${shown} have become ${kind === 'none' ? 'yours' : "root's"}: ${why}\n`,
+  )
+}
+
+/**
+ * Like withStore(), for work that makes, reads or removes files of layers. They belong to many, so an ordinary
+ * user does this in a user namespace: in that of one of these containers, if it is mounted in one.
+ */
+export async function withLayers<T>(
+  root: string | undefined,
+  object: string,
+  work: (context: StoreContext) => Promise<T> | T,
+  containers: readonly string[] = [],
+): Promise<T> {
+  if (userNamespace() === undefined) {
+    await withStore(root, object, ({ store }) => {
+      enterUserNamespace(holderOf(store, containers))
+    })
+  }
+  return withStore(root, object, work)
 }
 
 /** Runs `work` with progress shown on stderr; the bars are gone or whole when it ends. */

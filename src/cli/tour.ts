@@ -18,6 +18,7 @@ import { fileURLToPath } from 'node:url'
 import pc from 'picocolors'
 import { detachPath } from '../mount/device.js'
 import { FS_TYPE, mountAt } from '../mount/mount-info.js'
+import { needUserNamespace } from '../mount/user-namespace.js'
 import { readXattr } from '../mount/xattr.js'
 import { debianDir, debianSample, hostSample, type SampleImage } from './sample-image.js'
 import { hashTree } from './tree-hash.js'
@@ -219,18 +220,13 @@ async function tour(image: SampleImage, folder: Folder): Promise<void> {
   if (!motd.includes('Edited in the mount.')) throw new Error('the edit did not reach the upper')
 }
 
-/** An ordinary user takes the tour as root of a user namespace. */
-function inUserNamespace(): never {
-  const args = ['--user', '--map-root-user', '--mount', '--', process.execPath, ...process.argv.slice(1)]
-  const { status, signal, error } = spawnSync('unshare', args, { stdio: 'inherit' })
-  if (error !== undefined) {
-    process.stderr.write('mica: tour: this takes root, or unshare (util-linux) and user namespaces\n')
-    process.exit(1)
-  }
-  process.exit(signal === null ? (status ?? 1) : 128 + osConstants.signals[signal])
+try {
+  // An ordinary user takes the tour as root of a user namespace.
+  needUserNamespace()
+} catch (error) {
+  process.stderr.write(`mica: tour: ${(error as Error).message}\n`)
+  process.exit(1)
 }
-
-if (process.geteuid!() !== 0) inUserNamespace()
 const started = Date.now()
 let folder: Folder | undefined
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

@@ -27,6 +27,7 @@ const MS_RDONLY = 1
 const MS_NOSUID = 2
 const MS_NODEV = 4
 const MS_NOEXEC = 8
+const MS_REMOUNT = 32
 const MS_BIND = 4096
 const MS_REC = 16384
 const MS_PRIVATE = 1 << 18
@@ -76,7 +77,11 @@ function mountDev(dev: string): number {
 function mountSys(sys: string): number {
   const flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
   const result = mountOr('mica', sys, 'sysfs', flags, '')
-  return result < 0 ? mountOr('/sys', sys, '', MS_BIND | MS_REC, '') : result
+  if (result === 0) return result
+  // An ordinary user's namespace may have only the host's, and not less of it than there is.
+  const bound = mountOr('/sys', sys, '', MS_BIND | MS_REC, '')
+  if (bound === 0) mountOr('none', sys, '', MS_REMOUNT | MS_BIND | flags, '')
+  return bound
 }
 
 function mountProc(proc: string): number {

@@ -6,22 +6,13 @@
 // Host files that are to be seen inside (volumes, resolv.conf) are opened before the root directory
 // changes and bound after it: inside, no link of the image leads out.
 
-import {
-  closeSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { errnoName } from '../base/errno.js'
+import { EINVAL, errnoName } from '../base/errno.js'
 import { native } from '../sys/native.js'
 import { enterRoot } from './chroot.js'
 import { MountError, reasonOf, systemError } from './errors.js'
-import { imageUser } from './image-user.js'
+import { type ImageUser, imageUser } from './image-user.js'
 import { encodePath } from './path-bytes.js'
 import { endOf, type Program, startProgram } from './program.js'
 import { SignalRelay, sendSignal } from './signal-relay.js'
@@ -60,6 +51,8 @@ const MS_BIND = 4096
 const MS_REC = 16384
 export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const HOST_FILES = ['/etc/resolv.conf', '/etc/hosts']
+/** As container runtimes set it. */
+const UMASK = 0o022
 /** env(1)'s and docker's statuses. */
 const FAILED = 125
 const NOT_EXECUTABLE = 126
@@ -177,7 +170,8 @@ function enter(request: InitRequest): void {
     },
   })
   for (const words of missing) process.stderr.write(`mica: run: ${words}\n`)
-  setHostname(request.hostname)
+  const named = native.setHostname(request.hostname)
+  if (named < 0) throw systemError(named, 'hostname', request.hostname, 'sethostname')
 }
 
 /** With a read-only root a volume's place must be there before; only plain names below the root are made. */
@@ -191,16 +185,6 @@ function tryEnsureBelow(root: string, volume: Opened): void {
     if (stat !== undefined) continue
     if (index === parts.length - 1 && !volume.isDirectory) closeSync(openSync(at, 'wx', 0o644))
     else mkdirSync(at)
-  }
-}
-
-function setHostname(name: string): void {
-  try {
-    const fd = openSync('/proc/sys/kernel/hostname', 'w')
-    writeSync(fd, name)
-    closeSync(fd)
-  } catch {
-    // Where /proc is the host's it is not ours to set.
   }
 }
 
@@ -235,13 +219,14 @@ function runInside(request: InitRequest, signals: SignalRelay): Promise<number> 
   const { command } = request
   if (command.length === 0) throw new MountError('no command given, and the image has none')
   const cwd = workingDirectory(request.workingDir)
+  process.umask(UMASK)
   const program = { command, env: environment(request, user.home), cwd, user }
   const started = request.hasTerminal
     ? runOnTerminal(program, request.isInteractive)
     : runOnOurStreams(program)
   if (typeof started === 'number') {
     const status = commandFailure(request, errnoName(started))
-    if (status === undefined) throw systemError(started, 'run', command[0]!, 'execve')
+    if (status === undefined) throw startError(started, command[0]!, user)
     return Promise.resolve(status)
   }
   signals.to((signal) => {
@@ -249,6 +234,16 @@ function runInside(request: InitRequest, signals: SignalRelay): Promise<number> 
     if (signal !== 'SIGWINCH' || !request.hasTerminal) sendSignal(started.pid, signal)
   })
   return started.ended
+}
+
+function startError(result: number, program: string, { uid, gid }: ImageUser): MountError {
+  // setuid(2), setgid(2): there is no such id in this user namespace.
+  if (result !== -EINVAL || (uid === 0 && gid === 0)) return systemError(result, 'run', program, 'execve')
+  const reason = process.env.MICA_USERNS_REASON ?? ''
+  return new MountError(
+    `nobody can be user ${uid}:${gid} here${reason === '' ? '' : `: ${reason}`}`,
+    'EINVAL',
+  )
 }
 
 function runOnOurStreams(program: Program): OnTerminal | number {

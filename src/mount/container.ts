@@ -1,10 +1,12 @@
 // Containers of the image store as mounts: a daemon over the image's layers and the container's own
 // upper, at the container's `merged`.
 
+import { readlinkSync } from 'node:fs'
 import {
   type Container,
   containerPaths,
   deleteContainer,
+  findContainer,
   listContainers,
   lowersOf,
 } from '../store/containers.js'
@@ -14,17 +16,49 @@ import { unmountPath } from './device.js'
 import { MountError, systemError } from './errors.js'
 import { launch } from './launch.js'
 import { FS_TYPE, mountAt, startTime } from './mount-info.js'
-import { isInitialUserNamespace, recordAt } from './runtime-dir.js'
+import { PLACEHOLDERS } from './placeholders.js'
+import { type MountRecord, recordAt } from './runtime-dir.js'
+import { launchForUser } from './user-mount.js'
+import { userNamespace } from './user-namespace.js'
 
 const GONE_MS = 5000
 const POLL_MS = 5
+/** How long a command may take to tidy up after its container. */
+const TIDY_MS = 500
 
 export function isRunning({ pid, startTime: since }: Pick<Container, 'pid' | 'startTime'>): boolean {
   return pid !== 0 && since !== '' && startTime(pid) === since
 }
 
+/** Returns what is made in a container only while it runs. */
+export function placeholdersOf(container: Container): ReadonlySet<string> {
+  return isRunning(container) ? PLACEHOLDERS : new Set()
+}
+
 export function isMounted(store: Store, id: string): boolean {
   return mountAt(containerPaths(store, id).merged)?.type === FS_TYPE
+}
+
+/**
+ * Returns the process that serves the mount of one of these containers (names that are none are passed over),
+ * where that is in a mount namespace of its own: an ordinary user's.
+ */
+export function holderOf(store: Store, names: readonly string[]): number | undefined {
+  const here = readlinkSync('/proc/self/ns/mnt')
+  for (const name of names) {
+    const id = idOf(store, name)
+    const record = id === undefined ? undefined : recordAt(containerPaths(store, id).merged)
+    if (record !== undefined && readlinkSync(`/proc/${record.pid}/ns/mnt`) !== here) return record.pid
+  }
+  return undefined
+}
+
+function idOf(store: Store, name: string): string | undefined {
+  try {
+    return findContainer(store, name).id
+  } catch {
+    return undefined
+  }
 }
 
 /** Mounts a container unless it is; returns its path, and whether this call mounted it. */
@@ -36,12 +70,11 @@ export async function mountContainer(
   if (isMounted(store, container.id)) return { path: merged, isNew: false }
   const lower = lowersOf(store, container.image)
   // Only layers of the store are sure never to change.
-  // An index holds the owners of whoever unpacked: in a user namespace these are other numbers.
-  const hasIndex = lower.length > 0 && isInitialUserNamespace()
-  const index = hasIndex ? { indexDir: store.layout.indexes } : {}
+  const index = lower.length > 0 && userNamespace()?.kind !== 'none' ? { indexDir: store.layout.indexes } : {}
   // An image may have no layers (FROM scratch); a mount has at least one.
   if (lower.length === 0) lower.push(empty)
-  await launch({ args: formatArguments(merged, { lower, upper, work, ...index }) })
+  const args = formatArguments(merged, { lower, upper, work, ...index })
+  await (userNamespace() === undefined ? launchForUser(args) : launch({ args }))
   return { path: merged, isNew: true }
 }
 
@@ -53,15 +86,32 @@ export async function unmountContainer(store: Store, container: Container, isLaz
   const result = unmountPath(merged, isLazy)
   // Whoever ran it may have taken it off first, e.g. when it was just ended.
   if (result < 0 && isMounted(store, container.id)) throw systemError(result, 'unmount', merged, 'umount2')
-  if (record === undefined) return
-  const until = Date.now() + GONE_MS
-  while (Date.now() < until && startTime(record.pid) === record.startTime) {
+  if (record !== undefined) await isGone(record)
+}
+
+/** Resolves with true when the process has ended, with false when it takes too long. */
+async function isGone(
+  process: { readonly pid: number; readonly startTime: string },
+  ms = GONE_MS,
+): Promise<boolean> {
+  const until = Date.now() + ms
+  while (startTime(process.pid) === process.startTime) {
+    if (Date.now() >= until) return false
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
+  return true
+}
+
+/** Ends a mount in a mount namespace that is not ours: its command takes it off, or its daemon is told to. */
+async function endDaemon(record: MountRecord): Promise<void> {
+  if (await isGone(record, TIDY_MS)) return
+  process.kill(record.pid, 'SIGTERM')
+  if (!(await isGone(record))) process.kill(record.pid, 'SIGKILL')
 }
 
 /** Removes a container. Throws EBUSY while it runs or is mounted, unless `force`: then it is ended first. */
 export async function removeContainer(store: Store, container: Container, force: boolean): Promise<void> {
+  const record = recordAt(containerPaths(store, container.id).merged)
   if (isRunning(container)) {
     if (!force) throw new MountError('it runs; end it, or mica rm -f', 'EBUSY')
     await endContainer(container)
@@ -69,16 +119,14 @@ export async function removeContainer(store: Store, container: Container, force:
   if (isMounted(store, container.id)) {
     if (!force) throw new MountError('it is mounted; mica umount it, or mica rm -f', 'EBUSY')
     await unmountContainer(store, container, true)
-  }
+  } else if (record !== undefined) await endDaemon(record)
   deleteContainer(store, container.id)
 }
 
 async function endContainer(container: Container): Promise<void> {
   // The first process of its pid namespace: all others go with it.
   process.kill(container.pid, 'SIGKILL')
-  const until = Date.now() + GONE_MS
-  while (Date.now() < until && isRunning(container))
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  await isGone(container)
 }
 
 /** Returns the containers whose process is alive. */

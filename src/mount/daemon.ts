@@ -23,6 +23,7 @@ import { libraryTransport, mountedByLibrary, withoutPassthrough } from './librar
 import type { Log } from './log.js'
 import { deviceNumber, startTime } from './mount-info.js'
 import type { MountOptions } from './options.js'
+import { outerMounted, takeOuterDevice, withOuterIds } from './outer-device.js'
 import { encodePath } from './path-bytes.js'
 import { type Host, keyOfLayer } from './pristine-mount.js'
 import { realDirectory } from './real-path.js'
@@ -103,15 +104,21 @@ export async function serve(request: MountRequest, log: Log, house: House = ALON
 async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House): Promise<LiveMount> {
   const { given, mountpoint } = request
   const choice = chooseTransport(request.options)
+  const outer = takeOuterDevice()
   const isLibrary = choice.transport === 'fuse-native'
-  const options = isLibrary ? withoutPassthrough(request.options) : request.options
+  const options =
+    outer !== undefined
+      ? withOuterIds(request.options)
+      : isLibrary
+        ? withoutPassthrough(request.options)
+        : request.options
   let record: MountRecord | undefined
   // The last step: who waits for the end of the mount looks at this.
   undo.add(() => record && removeRecord(record))
   const maxFds = native.raiseFileLimit()
   if (maxFds < 0) throw systemError(maxFds, 'limit of open files', '', 'setrlimit')
   const target = realDirectory('mount point', mountpoint)
-  checkMountpoint(target, mountpoint)
+  if (outer === undefined) checkMountpoint(target, mountpoint)
   checkXattrPermissions(options)
   // They take longer to start than all that is done here.
   const rings = choice.transport === 'io-uring' ? new RingCrew(choice.rings, log) : undefined
@@ -124,7 +131,12 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House
   const index = await openIndex(options, layers, log)
   if (index !== undefined) undo.add(() => native.close(index.fd))
   const isReadOnly = !layers.isWritable
-  const mounted = isLibrary ? mountedByLibrary(target) : mountDevice(target, options, isReadOnly, given)
+  const mounted =
+    outer !== undefined
+      ? outerMounted(outer, target)
+      : isLibrary
+        ? mountedByLibrary(target)
+        : mountDevice(target, options, isReadOnly, given)
   const makeTransport = isLibrary
     ? await libraryTransport(target, mounted.source, options, isReadOnly, given, log)
     : undefined

@@ -108,7 +108,8 @@ export function mountDevice(
   })
 }
 
-function mountByHelper(
+/** Mounts through fusermount3, as ordinary users may. Throws MountError with the way out; then nothing is mounted. */
+export function mountByHelper(
   target: string,
   options: MountOptions,
   isReadOnly: boolean,

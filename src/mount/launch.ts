@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { MountError, UsageError } from './errors.js'
+import { formatOuterDevice, type OuterDevice } from './outer-device.js'
 
 export type LaunchOptions = {
   /** Arguments of `mica mount`, or of `mica-overlay` after '--overlay'. */
@@ -12,9 +13,14 @@ export type LaunchOptions = {
   /** Where the daemon's warnings go until it lets go of stderr. */
   readonly stderr?: 'inherit' | 'ignore'
   readonly env?: NodeJS.ProcessEnv
+  /** What runs the daemon's script, Node by itself. */
+  readonly program?: readonly string[]
+  /** A FUSE device that is mounted already, in the user namespace around the daemon's. */
+  readonly device?: OuterDevice
 }
 
 const STATUS_FD = 3
+const DEVICE_FD = 4
 
 /** Returns the daemon's program: all in one file, where that is not older than its parts. */
 function daemonScript(): string {
@@ -29,12 +35,24 @@ function daemonScript(): string {
  * Resolves with the daemon's pid when the mount is live. Rejects with its message: UsageError for wrong
  * arguments, MountError otherwise; then nothing is mounted.
  */
-export function launch({ args, stderr = 'inherit', env = process.env }: LaunchOptions): Promise<number> {
-  const child = spawn(process.execPath, [daemonScript(), ...args], {
+export function launch(options: LaunchOptions): Promise<number> {
+  const { args, stderr = 'inherit', env = process.env, program = [process.execPath], device } = options
+  const child = spawn(program[0]!, [...program.slice(1), daemonScript(), ...args], {
     detached: true,
-    stdio: ['ignore', stderr === 'inherit' ? process.stderr : 'ignore', stderr, 'pipe'],
+    stdio: [
+      'ignore',
+      stderr === 'inherit' ? process.stderr : 'ignore',
+      stderr,
+      'pipe',
+      ...(device === undefined ? [] : [device.fd]),
+    ],
     // As bin/mica does: what a caller's environment tells Node is not meant for a file system.
-    env: { ...env, NODE_OPTIONS: env.MICA_NODE_OPTIONS ?? '', MICA_STATUS_FD: String(STATUS_FD) },
+    env: {
+      ...env,
+      NODE_OPTIONS: env.MICA_NODE_OPTIONS ?? '',
+      MICA_STATUS_FD: String(STATUS_FD),
+      ...(device === undefined ? {} : formatOuterDevice({ ...device, fd: DEVICE_FD })),
+    },
   })
   return new Promise((resolve, reject) => {
     const status = child.stdio[STATUS_FD] as NodeJS.ReadableStream

@@ -27,6 +27,11 @@ const PLACES: readonly (readonly [dir: string, name: string, isDirectory: boolea
   ['', 'sys', true],
 ]
 
+/** Paths that are no change of a container's while it runs, as long as they are empty. */
+export const PLACEHOLDERS: ReadonlySet<string> = new Set(
+  PLACES.map(([dir, name]) => (dir === '' ? name : `${dir}/${name}`)),
+)
+
 /** Calls `use` with a directory below the root; not when there is none, or it is a link. */
 function inDirectory(rootFd: number, dir: string, use: (fd: number) => void): void {
   const fd = tryOpen(rootFd, dir, O_PATH | O_DIRECTORY)

@@ -29,7 +29,8 @@ export type MountRecord = {
 
 /** Returns the runtime directory's path; it may not exist. */
 export function runtimeDir(env: NodeJS.ProcessEnv = process.env): string {
-  const uid = process.geteuid?.() ?? 0
+  // Root of a user namespace of ours (user-namespace.ts) is a user.
+  const uid = Number(env.MICA_USERNS_UID ?? process.geteuid?.() ?? 0)
   const forced = env.MICA_RUNTIME_DIR
   if (forced !== undefined && forced !== '') return forced
   if (uid === 0 && env.XDG_RUNTIME_DIR === undefined) return '/run/mica'

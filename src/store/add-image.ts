@@ -197,6 +197,7 @@ async function unpackInto(operation: Operation, work: LayerWork, worker: Worker)
     onBytes: (current) => onProgress({ id: blob, status: 'unpacking', current }),
   })
   operation.signal?.throwIfAborted()
+  for (const owner of unpacked.lostOwners) operation.lostOwners.add(owner)
   keepLayer(store, draft, config, at, unpacked)
   onProgress({ id: blob, status: 'done' })
 }

@@ -52,6 +52,8 @@ export type ChangeRoots = {
   readonly lowers: readonly number[]
   /** Root of the mount; -1 where there is none, and then a moved directory is an error. */
   readonly merged: number
+  /** Paths that are not told of while they are new and empty: a running container's placeholders. */
+  readonly placeholders: ReadonlySet<string>
 }
 
 /**
@@ -159,6 +161,7 @@ function* object(
   const own = { dirFd: fd, name, stat }
   const isSame = findInLowers(roots.lowers, [...parts, name], (lower) => !differs(own, lower))
   if (isSame === true && (stat.nlink === 1 || roots.links.isAsBelow(stat))) return
+  if (isSame === undefined && stat.size === 0 && roots.placeholders.has(path)) return
   yield* pending.tell({
     kind: isSame === undefined ? 'A' : 'C',
     path,
@@ -193,6 +196,7 @@ function* directory(
   try {
     const hides = isOpaque(dir, '') || statAt(dir, DOT_OPAQUE) !== undefined
     const isNew = below?.isDirectory !== true
+    if (below === undefined && roots.placeholders.has(text) && readNames(dir).length === 0) return
     const isOnlyAround = !isNew && !below.isChanged && !hides
     const change = {
       kind: below === undefined ? ('A' as const) : ('C' as const),

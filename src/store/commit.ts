@@ -39,15 +39,21 @@ export function sourceDateEpoch(env: NodeJS.ProcessEnv = process.env): number | 
   return Number(text)
 }
 
-/** Opens the trees of a container; `merged` is where it is mounted, if it is. */
+/** Opens the trees of a container; `merged` is where it is mounted, if it is. See ChangeRoots for `placeholders`. */
 export function openChangeRoots(
   store: Store,
   container: Container,
   merged: string | undefined,
+  placeholders: ReadonlySet<string>,
 ): ChangeRoots & { close(): void } {
   const { upper } = containerPaths(store, container.id)
   const lowers = lowersOf(store, container.image).map((path) => openRoot(path))
-  const roots = { upper: openRoot(upper), lowers, merged: merged === undefined ? -1 : openRoot(merged) }
+  const roots = {
+    upper: openRoot(upper),
+    lowers,
+    merged: merged === undefined ? -1 : openRoot(merged),
+    placeholders,
+  }
   return {
     ...roots,
     close: () => {
@@ -62,12 +68,12 @@ export async function commitContainer(
   container: Container,
   merged: string | undefined,
   reference: string | undefined,
-  options: CommitOptions,
+  { placeholders, ...options }: CommitOptions & Pick<ChangeRoots, 'placeholders'>,
 ): Promise<AddedImage> {
   const { store } = operation
   const epoch = sourceDateEpoch()
   const path = join(operation.dir, 'layer')
-  const roots = openChangeRoots(store, container, merged)
+  const roots = openChangeRoots(store, container, merged, placeholders)
   let packed: Packed
   try {
     packed = await packChanges(roots, path, { clampTime: epoch })

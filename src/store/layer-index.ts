@@ -1,12 +1,14 @@
 // The indexes of layers and of images' stacks (src/index): made when a layer is unpacked and an image is
 // added, proved by fsck, swept when a layer goes. A mount that misses one makes it itself, so none is vital.
+// They hold owners by number, which mean the same to whoever is root of this store, in a user namespace or not;
+// an ordinary user who gets no namespace has none.
 
 import { closeSync, readdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { BESIDE, checkFile, checkLayerIndex, openStack, readStamps, writeLayerIndex } from '../index/files.js'
 import { STAMP_WORDS } from '../index/format.js'
 import { type Stamp, stampOfFd } from '../index/stamp.js'
-import { close, openRoot } from './at.js'
+import { close, isRoot, openRoot } from './at.js'
 import type { Digest } from './digest.js'
 import { layerTree } from './layout.js'
 import type { Store } from './store.js'
@@ -17,7 +19,7 @@ function besideTree(tree: string): string {
 
 /** Writes the index of a layer's finished tree beside it. `root`: an fd of the tree. */
 export async function indexLayer(root: number, tree: string): Promise<void> {
-  if (basename(tree) !== 'fs') return
+  if (basename(tree) !== 'fs' || !isRoot) return
   try {
     await writeLayerIndex(root, besideTree(tree))
   } catch {
@@ -28,6 +30,7 @@ export async function indexLayer(root: number, tree: string): Promise<void> {
 
 /** Makes the index of an image's layers; `chainIds` base first. */
 export async function indexStack(store: Store, chainIds: readonly Digest[]): Promise<void> {
+  if (!isRoot) return
   const fds: number[] = []
   try {
     const layers = [...chainIds].reverse().map((chainId) => {
@@ -47,6 +50,7 @@ export async function indexStack(store: Store, chainIds: readonly Digest[]): Pro
 
 /** Returns what is wrong with a layer's index; undefined when it is right. */
 export async function checkIndex(tree: string): Promise<string | undefined> {
+  if (!isRoot) return undefined
   const root = openRoot(tree)
   try {
     return await checkLayerIndex(root, besideTree(tree))

@@ -29,7 +29,8 @@ export type Layout = {
 export function storeRoot(given: string | undefined, env: NodeJS.ProcessEnv = process.env): string {
   if (given !== undefined && given !== '') return resolve(given)
   if (env.MICA_ROOT !== undefined && env.MICA_ROOT !== '') return resolve(env.MICA_ROOT)
-  if (process.geteuid?.() === 0) return '/var/lib/mica'
+  // Root of a user namespace of ours (native/userns.cc) is a user.
+  if (process.geteuid?.() === 0 && env.MICA_USERNS === undefined) return '/var/lib/mica'
   const data = env.XDG_DATA_HOME
   // basedir-spec: relative paths in these variables are to be ignored.
   return join(data !== undefined && isAbsolute(data) ? data : join(homedir(), '.local/share'), 'mica')

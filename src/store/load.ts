@@ -34,9 +34,10 @@ export async function loadFromLayout(
   operation: Operation,
   path: string,
   tag: string | undefined,
+  platform?: Platform,
 ): Promise<AddedImage[]> {
   if (!existsSync(join(path, 'oci-layout'))) throw new StoreError('NOT_FOUND', 'there is no OCI layout')
-  const image = readOciImage(new DirectoryFiles(path), repositoryFrom(path), tag)
+  const image = readOciImage(new DirectoryFiles(path), repositoryFrom(path), tag, platform)
   return addFromSource(operation, [image])
 }
 

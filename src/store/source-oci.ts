@@ -122,12 +122,17 @@ export function readOciLayout(files: Files, repository: string, wanted: Platform
 }
 
 /** Returns the image of a tag; without one the layout's only image. */
-export function readOciImage(files: Files, repository: string, tag: string | undefined): SourceImage {
+export function readOciImage(
+  files: Files,
+  repository: string,
+  tag: string | undefined,
+  platform?: Platform,
+): SourceImage {
   const all = readIndex(files)
   const tags = all.map(({ annotations }) => annotations?.[REF_NAME])
   const found = tag === undefined ? (all.length === 1 ? 0 : -1) : tags.indexOf(tag)
   const known = tags.filter((each) => each !== undefined).join(', ')
-  if (found >= 0) return readImage(files, all[found]!, repository, undefined)
+  if (found >= 0) return readImage(files, all[found]!, repository, platform)
   throw new StoreError(
     'NOT_FOUND',
     tag === undefined ? `it has several images; name one of ${known}` : `no image ${tag} in it, but ${known}`,

@@ -32,11 +32,15 @@ export type Operation = {
   readonly dir: string
   readonly signal: AbortSignal | undefined
   readonly onProgress: (progress: Progress) => void
+  /** Owners of files, as `uid:gid`, that files can't have here (owners.ts). */
+  readonly lostOwners: Set<string>
 }
 
 export type OperationOptions = {
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: Progress) => void) | undefined
+  /** Called at a good end when there are any. */
+  readonly onLostOwners?: ((owners: readonly string[]) => void) | undefined
 }
 
 const STORE_LOCK = 'store'
@@ -68,7 +72,11 @@ function sweepTmp(layout: Layout): void {
   for (const name of readdirSync(layout.tmp)) {
     const held = tryLock(layout.locks, name, 'exclusive')
     if (held === undefined) continue
-    removeTree(join(layout.tmp, name))
+    try {
+      removeTree(join(layout.tmp, name))
+    } catch {
+      // Of other owners: the next command that has them sweeps it.
+    }
     held.release()
     rmSync(join(layout.locks, name), { force: true })
   }
@@ -90,7 +98,7 @@ export function removeTree(path: string): void {
  */
 export async function withOperation<T>(
   store: Store,
-  { signal, onProgress = () => {} }: OperationOptions,
+  { signal, onProgress = () => {}, onLostOwners }: OperationOptions,
   work: (operation: Operation) => Promise<T>,
 ): Promise<T> {
   const { layout } = store
@@ -101,7 +109,10 @@ export async function withOperation<T>(
     held.push(await lock(layout.locks, STORE_LOCK, 'shared', { signal }))
     held.push(await lock(layout.locks, name, 'exclusive'))
     mkdirSync(dir, { mode: PRIVATE })
-    return await work({ store, dir, signal, onProgress })
+    const lostOwners = new Set<string>()
+    const result = await work({ store, dir, signal, onProgress, lostOwners })
+    if (lostOwners.size > 0) onLostOwners?.([...lostOwners])
+    return result
   } finally {
     removeTree(dir)
     for (const each of held.reverse()) each.release()

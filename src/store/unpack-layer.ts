@@ -29,6 +29,8 @@ export type Unpacked = {
   /** Bytes of the layer's files. */
   readonly size: number
   readonly entries: number
+  /** Owners that its files could not get, as `uid:gid`. */
+  readonly lostOwners: readonly string[]
 }
 
 const TREE_MODE = 0o755
@@ -61,7 +63,8 @@ async function unpackOnce(request: UnpackRequest, known: readonly string[] | nul
     await readLayer(blob, diffId, unpacker, request.onBytes)
     unpacker.finish(early ?? openLowers(await request.lowers))
     await indexLayer(fds[0]!, tree)
-    return { size: unpacker.bytes, entries: unpacker.entries }
+    const { bytes, entries, lostOwners } = unpacker
+    return { size: bytes, entries, lostOwners: [...lostOwners] }
   } finally {
     unpacker?.close()
     for (const fd of fds) close(fd)

@@ -44,6 +44,7 @@ import {
 } from './at.js'
 import { StoreError, SystemError } from './errors.js'
 import { type Found, findInLowers } from './lowers.js'
+import { canOwn } from './owners.js'
 import type { TarEntry } from './tar-entry.js'
 import type { TarHandler } from './tar-reader.js'
 import { cleanName, joinName, LayerTree, NeedsLowers, type Place, parentOf } from './unpack-path.js'
@@ -75,6 +76,8 @@ export class LayerUnpacker implements TarHandler {
   #part = 0
   bytes = 0
   entries = 0
+  /** Owners that files can't have here, as `uid:gid`. */
+  readonly lostOwners = new Set<string>()
 
   /** `lowers`: root fds of the layers below, top first; null when they are still being unpacked. */
   constructor(rootFd: number, lowers: readonly number[] | null, limits = DEFAULT_LIMITS) {
@@ -96,6 +99,7 @@ export class LayerUnpacker implements TarHandler {
       if (++this.entries > this.#limits.entries) {
         throw new StoreError('LIMIT', `more than ${this.#limits.entries} entries`)
       }
+      if (!canOwn(entry.uid, entry.gid)) this.lostOwners.add(`${entry.uid}:${entry.gid}`)
       this.#make(entry)
     } catch (error) {
       throw this.#about(error)

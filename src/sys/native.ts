@@ -357,6 +357,8 @@ export interface Native {
   setgroups(): number
   /** setgid(2), then setuid(2), for the whole process; -1: unchanged. */
   setuidgid(uid: number, gid: number): number
+  /** sethostname(2), of this thread's uts namespace. */
+  setHostname(name: string): number
   /** setsid(2). */
   setsid(): number
   /** dup2(from, to). */
@@ -382,6 +384,8 @@ export interface Native {
     gid: number,
     groups: Uint8Array,
   ): number
+  /** execve(2) with our standard streams; strings as for spawnProgram(), the first one a path. Returns -errno or never. */
+  execProgram(argv: Uint8Array, env: Uint8Array): number
   /**
    * waitpid(2) for every child that has ended, without waiting: nobody else's may be among them (libuv's).
    * Returns the exit status of `pid`, 128 + N after signal N; -EAGAIN while it runs.

@@ -59,6 +59,20 @@ t.test('every form of archive and layout is loaded, and gives the same image', {
   t.equal(seen.size, 1, 'one and the same id')
 })
 
+t.test('one image of a layout is loaded by its tag', { skip }, async (t) => {
+  const sandbox = new Sandbox()
+  const layout = makeLayout(sandbox)
+  t.equal((await ok(sandbox, 'load', '-q', `oci:${layout}:one`)).out, 'Loaded image: layout:one\n')
+  t.match(await sandbox.mica(['load', '-q', `oci:${layout}`]), {
+    status: 1,
+    err: /several images; name one of one, two/,
+  })
+  t.match(await sandbox.mica(['load', '-q', `oci:${layout}:tow`]), {
+    status: 1,
+    err: /no image tow in it, but one, two/,
+  })
+})
+
 t.test('an image has the tree that umoci gives it', { skip }, async (t) => {
   const sandbox = new Sandbox()
   const layout = makeLayout(sandbox)
