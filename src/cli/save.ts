@@ -2,7 +2,7 @@
 
 import { type Command, Option } from 'commander'
 import { UsageError } from '../mount/errors.js'
-import { findImage } from '../store/image-table.js'
+import { type FoundImage, findImage } from '../store/image-table.js'
 import {
   SAVE_FORMATS,
   type SaveFormat,
@@ -11,16 +11,26 @@ import {
   saveOciArchive,
   saveOciDirectory,
 } from '../store/save.js'
+import type { Store } from '../store/store.js'
+import { CommandError } from './command-error.js'
 import { writeTo } from './output.js'
 import { storeCommand, withStore } from './store-command.js'
 
 type Options = { root?: string; output?: string; format: SaveFormat }
 
+function found(store: Store, name: string): FoundImage {
+  try {
+    return findImage(store, name)
+  } catch (error) {
+    throw new CommandError(name, error)
+  }
+}
+
 async function run(names: readonly string[], { root, output, format }: Options): Promise<void> {
   await withStore(root, names.join(' '), async ({ store, operate }) => {
     const images = savedImages(
       store,
-      names.map((name) => findImage(store, name)),
+      names.map((name) => found(store, name)),
     )
     await operate(async (operation) => {
       if (format === 'oci-dir') {

@@ -15,7 +15,7 @@ function nameOf(store: Store, image: Parameters<typeof tagsOf>[1]): string {
 
 async function run(image: string, { root, json = false }: { root?: string; json?: boolean }): Promise<void> {
   await withStore(root, image, ({ store }) => {
-    const { id } = findImage(store, image)
+    const { id, reference } = findImage(store, image)
     const users = new Map<string, string[]>()
     for (const other of listImages(store)) {
       if (other.id === id) continue
@@ -30,7 +30,9 @@ async function run(image: string, { root, json = false }: { root?: string; json?
       process.stdout.write(`${JSON.stringify(layers, null, 2)}\n`)
       return
     }
-    process.stdout.write(`${nameOf(store, id)} ${shortId(id)} ${formatBytes(imageSize(store, id))}\n`)
+    process.stdout.write(
+      `${reference === undefined ? nameOf(store, id) : familiar(reference)} ${shortId(id)} ${formatBytes(imageSize(store, id))}\n`,
+    )
     const rows = layers.map(({ chain_id, size, entries, sharedWith }, at) => [
       `${at === layers.length - 1 ? '└─' : '├─'} ${shortId(chain_id)}`,
       formatBytes(size),

@@ -117,7 +117,7 @@ function makeReadOnly(root: string): void {
 
 function environment(request: InitRequest, home: string): Record<string, string> {
   const env: Record<string, string> = { PATH, HOME: home, HOSTNAME: request.hostname }
-  if (process.env.TERM !== undefined) env.TERM = process.env.TERM
+  if (request.hasTerminal && process.env.TERM !== undefined) env.TERM = process.env.TERM
   for (const each of request.env) {
     const equals = each.indexOf('=')
     if (equals > 0) env[each.slice(0, equals)] = each.slice(equals + 1)

@@ -275,17 +275,17 @@ export class RegistryClient {
     }
   }
 
-  /** Returns the error that an answer means, in the registry's own words where it has any. */
-  async failure(answer: Answer): Promise<StoreError> {
+  /** Returns the error that an answer about `object` means, in the registry's own words where it has any. */
+  async failure(answer: Answer, object = 'such thing'): Promise<StoreError> {
     const { status } = answer
     const words = registryWords(await answer.body.text().catch(() => ''))
     const said = words === '' ? '' : `: ${words}`
     const host = this.domain
     const login = this.#credentials === undefined ? `; mica login ${host} may help` : ''
-    if (status === 401)
-      return new StoreError('DENIED', `${host} refuses the credentials (401)${said}${login}`)
+    const refuses = this.#credentials === undefined ? 'wants credentials' : 'refuses the credentials'
+    if (status === 401) return new StoreError('DENIED', `${host} ${refuses} (401)${said}${login}`)
     if (status === 403) return new StoreError('DENIED', `${host} does not allow it (403)${said}${login}`)
-    if (status === 404) return new StoreError('NOT_FOUND', `${host} has no such thing (404)${said}`)
+    if (status === 404) return new StoreError('NOT_FOUND', `${host} has no ${object} (404)${said}`)
     if (status === 429)
       return new StoreError('REGISTRY', `${host} limits the rate (429)${said}; try again later`)
     return new StoreError('REGISTRY', `${host} answered ${status}${said}`)

@@ -5,10 +5,12 @@ import { type Digest, digestOf, parseDigest } from '../digest.js'
 import { StoreError } from '../errors.js'
 import { parseImageConfig } from '../image-config.js'
 import { ACCEPTED_MANIFESTS, isIndexType } from '../media-types.js'
+import { nearest } from '../nearest.js'
 import { choosePlatform, hostPlatform, type Platform } from '../platform.js'
 import { checkPlatform, noPlatform } from '../platform-choice.js'
 import { DEFAULT_TAG, formatReference, type Reference, repositoryOf } from '../reference.js'
 import type { SourceImage } from '../source.js'
+import { listTags } from './catalog.js'
 import { type Answer, isNetworkError, type RegistryClient } from './client.js'
 
 type Document = { readonly bytes: Buffer; readonly mediaType: string; readonly digest: Digest }
@@ -29,6 +31,15 @@ function pullScope(path: string): string {
   return `repository:${path}:pull`
 }
 
+/** Returns tags of a repository that may be meant; none where the registry does not tell. */
+async function tagsNear(client: RegistryClient, path: string, tag: string): Promise<string[]> {
+  try {
+    return nearest(tag, (await listTags(client, { path })) ?? [])
+  } catch {
+    return []
+  }
+}
+
 async function fetchDocument(client: RegistryClient, path: string, name: string): Promise<Document> {
   const answer = await client.ask(`${path}/manifests/${name}`, {
     headers: { accept: ACCEPTED_MANIFESTS.join(', ') },
@@ -36,11 +47,10 @@ async function fetchDocument(client: RegistryClient, path: string, name: string)
     scope: pullScope(path),
   })
   if (answer.status === 404) {
-    const error = await client.failure(answer)
-    throw new StoreError(
-      'NOT_FOUND',
-      `${client.domain} has no ${path}${name.includes(':') ? '@' : ':'}${name}; ${error.message}`,
-    )
+    const isDigest = name.includes(':')
+    const { message } = await client.failure(answer, `${path}${isDigest ? '@' : ':'}${name}`)
+    const near = isDigest ? [] : await tagsNear(client, path, name)
+    throw new StoreError('NOT_FOUND', `${message}${near.length === 0 ? '' : `; there is ${near.join(', ')}`}`)
   }
   const bytes = await bodyOf(answer)
   const digest = digestOf(bytes)
