@@ -6,8 +6,7 @@ import { filterImages, type ListedImage, listedImages } from '../store/list-imag
 import { familiar } from '../store/reference.js'
 import { formatAge, formatBytes } from './human.js'
 import { storeCommand, withStore } from './store-command.js'
-import { formatTable } from './table.js'
-import { formatTemplate } from './template.js'
+import { formatRows } from './template.js'
 
 type Options = {
   root?: string
@@ -20,6 +19,16 @@ type Options = {
   json?: boolean
 }
 
+/** In the order of columns. */
+const HEADS = {
+  Repository: 'REPOSITORY',
+  Tag: 'TAG',
+  Digest: 'DIGEST',
+  ID: 'IMAGE ID',
+  CreatedSince: 'CREATED',
+  CreatedAt: 'CREATED AT',
+  Size: 'SIZE',
+}
 const NONE = '<none>'
 
 /** The fields of a line, named as docker names them in --format. */
@@ -47,23 +56,14 @@ function print(images: readonly ListedImage[], options: Options): void {
     return
   }
   if (options.format !== undefined) {
-    for (const row of rows) process.stdout.write(`${formatTemplate(options.format, row)}\n`)
+    for (const line of formatRows(options.format, rows, HEADS)) process.stdout.write(`${line}\n`)
     return
   }
-  const columns: [head: string, field: string][] = [
-    ['REPOSITORY', 'Repository'],
-    ['TAG', 'Tag'],
-    ...(options.digests === true ? ([['DIGEST', 'Digest']] as [string, string][]) : []),
-    ['IMAGE ID', 'ID'],
-    ['CREATED', 'CreatedSince'],
-    ['SIZE', 'Size'],
-  ]
-  const cells = rows.map((row) => columns.map(([, field]) => row[field]!))
-  for (const line of formatTable(
-    columns.map(([head]) => head),
-    cells,
-  ))
-    process.stdout.write(`${line}\n`)
+  const isShown = (field: string): boolean =>
+    field !== 'CreatedAt' && (field !== 'Digest' || options.digests === true)
+  const columns = Object.keys(HEADS).filter(isShown)
+  const template = `table ${columns.map((field) => `{{.${field}}}`).join('\t')}`
+  for (const line of formatRows(template, rows, HEADS)) process.stdout.write(`${line}\n`)
 }
 
 async function run(references: readonly string[], options: Options): Promise<void> {
@@ -87,7 +87,7 @@ export function imagesCommand(): Command {
     .option('--digests', 'with the digest that a registry knows them by')
     .option('--no-trunc', 'whole ids')
     .option('-f, --filter <key=value>', 'reference, before, since, label, dangling', collect)
-    .option('--format <template>', "like '{{.Repository}}:{{.Tag}}', or json")
+    .option('--format <template>', "like '{{.Repository}}:{{.Tag}}', 'table {{.ID}}\\t{{.Size}}', or json")
     .option('--json', 'for programs')
     .action(run)
 }

@@ -7,8 +7,7 @@ import { diskUsage } from '../store/disk-usage.js'
 import type { Store } from '../store/store.js'
 import { formatAge, formatBytes } from './human.js'
 import { storeCommand, withLayers, withStore } from './store-command.js'
-import { formatTable } from './table.js'
-import { formatTemplate } from './template.js'
+import { formatRows } from './template.js'
 
 type Options = {
   root?: string
@@ -20,6 +19,17 @@ type Options = {
   format?: string
 }
 
+const HEADS = {
+  ID: 'CONTAINER ID',
+  Image: 'IMAGE',
+  Command: 'COMMAND',
+  RunningFor: 'CREATED',
+  CreatedAt: 'CREATED AT',
+  Status: 'STATUS',
+  Names: 'NAMES',
+  Size: 'SIZE',
+}
+const COLUMNS = ['ID', 'Image', 'Command', 'RunningFor', 'Status', 'Names']
 const COMMAND_MAX = 20
 
 function status(store: Store, container: Container): string {
@@ -42,7 +52,8 @@ function fields(
     ID: trunc ? id.slice(0, 12) : id,
     Image: imageName,
     Command: trunc && command.length > COMMAND_MAX ? `${command.slice(0, COMMAND_MAX - 2)}…"` : command,
-    CreatedAt: formatAge(createdMs),
+    RunningFor: formatAge(createdMs),
+    CreatedAt: new Date(createdMs).toISOString(),
     Status: status(store, container),
     Names: name,
     ...(size && { Size: formatBytes(diskUsage(containerPaths(store, id).upper)) }),
@@ -57,26 +68,12 @@ async function run(options: Options): Promise<void> {
       (each) => options.all === true || isRunning(each) || isMounted(store, each.id),
     )
     const rows = shown.map((each) => fields(store, each, options))
-    const heads = Object.entries({
-      ID: 'CONTAINER ID',
-      Image: 'IMAGE',
-      Command: 'COMMAND',
-      CreatedAt: 'CREATED',
-      Status: 'STATUS',
-      Names: 'NAMES',
-      ...(options.size === true && { Size: 'SIZE' }),
-    })
     if (options.json === true) process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
     else if (options.quiet === true) for (const { ID } of rows) process.stdout.write(`${ID}\n`)
-    else if (options.format !== undefined) {
-      for (const row of rows) process.stdout.write(`${formatTemplate(options.format, row)}\n`)
-    } else {
-      const cells = rows.map((row) => heads.map(([field]) => row[field]!))
-      for (const line of formatTable(
-        heads.map(([, head]) => head),
-        cells,
-      ))
-        process.stdout.write(`${line}\n`)
+    else {
+      const columns = options.size === true ? [...COLUMNS, 'Size'] : COLUMNS
+      const template = options.format ?? `table ${columns.map((field) => `{{.${field}}}`).join('\t')}`
+      for (const line of formatRows(template, rows, HEADS)) process.stdout.write(`${line}\n`)
     }
   })
 }

@@ -73,7 +73,7 @@ function testFor(store: Store, key: string, value: string): Test {
       return matchesReference(value)
     case 'before':
     case 'since': {
-      const { created } = listImages(store).find(({ id }) => id === findImage(store, value).id)!
+      const created = createdOf(store, `${key}=${value}`, value)
       return key === 'before' ? (image) => image.created < created : (image) => image.created > created
     }
     case 'label': {
@@ -85,9 +85,19 @@ function testFor(store: Store, key: string, value: string): Test {
     }
     case 'dangling':
       if (value !== 'true' && value !== 'false') throw new StoreError('INVALID', 'dangling is true or false')
-      return ({ tag }) => (tag === undefined) === (value === 'true')
+      return ({ repository }) => (repository === undefined) === (value === 'true')
     default:
       throw new StoreError('INVALID', `no filter ${key}; there are reference, before, since, label, dangling`)
+  }
+}
+
+function createdOf(store: Store, filter: string, name: string): string {
+  try {
+    const { id: wanted } = findImage(store, name)
+    return listImages(store).find(({ id }) => id === wanted)!.created
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error
+    throw new StoreError(error.code, `${filter}: ${error.message}`, { cause: error })
   }
 }
 
