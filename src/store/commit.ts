@@ -7,7 +7,7 @@ import { type AddedImage, addFromSource } from './add-image.js'
 import { close, openRoot } from './at.js'
 import { blobPath, blobSize, ensureBlob, readBlob } from './blob-store.js'
 import type { ChangeRoots } from './changes.js'
-import type { Compression } from './compression.js'
+import type { LayerCompression } from './compression.js'
 import { applyChanges } from './config-change.js'
 import { type Container, containerPaths, lowersOf } from './containers.js'
 import type { Descriptor } from './descriptor.js'
@@ -119,7 +119,7 @@ export type NewLayer = {
   /** Of the file. */
   readonly size: number
   readonly path: string
-  readonly compression: Compression
+  readonly compression: LayerCompression | 'none'
 }
 
 /** Adds an image that is `base` with one more layer (if any) and an altered config. */

@@ -2,7 +2,7 @@
 
 import { createReadStream, createWriteStream, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { request } from 'undici'
 import type { AddedImage } from './add-image.js'
@@ -65,7 +65,8 @@ async function spool({ dir, signal }: Operation, stream: Readable): Promise<stri
   return path
 }
 
-async function describe(path: string): Promise<NewLayer> {
+async function describe(given: string): Promise<NewLayer> {
+  const { path, compression } = await forLayers(given)
   const [whole, plain] = [new Hasher(), new Hasher()]
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) whole.update(chunk as Buffer)
   for await (const chunk of readPlain(path)) plain.update(chunk)
@@ -74,6 +75,15 @@ async function describe(path: string): Promise<NewLayer> {
     size: whole.size,
     digest: whole.digest(),
     diffId: plain.digest(),
-    compression: compressionOf(path),
+    compression,
   }
+}
+
+/** What is compressed as no layer may be becomes plain. */
+async function forLayers(path: string): Promise<Pick<NewLayer, 'path' | 'compression'>> {
+  const compression = compressionOf(path)
+  if (compression !== 'xz' && compression !== 'bzip2') return { path, compression }
+  const plain = `${path}.plain`
+  await pipeline(Readable.from(readPlain(path)), createWriteStream(plain, { mode: 0o600 }))
+  return { path: plain, compression: 'none' }
 }

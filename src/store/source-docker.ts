@@ -29,7 +29,11 @@ function parseItems(bytes: Buffer): Item[] {
   } catch {
     throw new StoreError('INVALID', 'manifest.json is no JSON')
   }
-  if (!Array.isArray(value)) throw new StoreError('INVALID', 'manifest.json is no list')
+  if (!Array.isArray(value))
+    throw new StoreError(
+      'INVALID',
+      "manifest.json is no list; of skopeo's dir: make an OCI layout: skopeo copy dir:DIR oci:OTHER:TAG",
+    )
   return value.map((each) => {
     const { Config, RepoTags, Layers } = (each ?? {}) as Record<string, unknown>
     if (
@@ -60,6 +64,11 @@ async function describeLayer(
   if (compression === 'none') {
     return { descriptor: { mediaType: OCI_LAYER, digest: config.diffIds[at]!, size }, open }
   }
+  if (compression === 'xz' || compression === 'bzip2')
+    throw new StoreError(
+      'UNSUPPORTED',
+      `layer ${name} is ${compression}; gzip, zstd and plain tar are understood`,
+    )
   const hasher = new Hasher()
   for await (const chunk of files.stream(name)) hasher.update(chunk)
   return { descriptor: { mediaType: `${OCI_LAYER}+${compression}`, digest: hasher.digest(), size }, open }

@@ -82,7 +82,8 @@ t.test('compression is told by content', async (t) => {
   t.equal(detectCompression(Buffer.from('502a4d18', 'hex')), 'zstd', 'a skippable frame')
   t.equal(detectCompression(Buffer.from('hello')), 'none')
   t.equal(detectCompression(Buffer.alloc(0)), 'none')
-  t.throws(() => detectCompression(Buffer.from('fd377a585a00', 'hex')), /xz/)
+  t.equal(detectCompression(Buffer.from('fd377a585a00', 'hex')), 'xz')
+  t.throws(() => detectCompression(Buffer.from('504b0304', 'hex')), /zip/)
 })
 
 t.test('instructions change a config', async (t) => {

@@ -59,6 +59,39 @@ t.test('every form of archive and layout is loaded, and gives the same image', {
   t.equal(seen.size, 1, 'one and the same id')
 })
 
+t.test(
+  'archives in xz and bzip2 are read by the programs',
+  { skip: skip || needs('xz', 'bzip2') },
+  async (t) => {
+    const sandbox = new Sandbox()
+    const plain = sandbox.path('plain.tar')
+    sandbox.run('skopeo', ['copy', `oci:${makeLayout(sandbox)}:two`, `docker-archive:${plain}:x:1`])
+    writeFileSync(sandbox.path('root.tar'), archive(dir('./'), file('f', 'content')))
+    sandbox.run('sh', ['-c', 'xz -k plain.tar root.tar; bzip2 -k plain.tar root.tar'])
+    for (const ending of ['xz', 'bz2']) {
+      t.equal((await ok(sandbox, 'load', '-q', `${plain}.${ending}`)).out, 'Loaded image: x:1\n')
+      await ok(sandbox, 'rmi', 'x:1')
+      await ok(sandbox, 'import', sandbox.path(`root.tar.${ending}`), ending)
+      const damaged = sandbox.path(`damaged.${ending}`)
+      writeFileSync(damaged, readFileSync(sandbox.path(`root.tar.${ending}`)).subarray(0, 60))
+      t.match(await sandbox.mica(['import', damaged, 'd']), {
+        status: 1,
+        err: /damaged (xz|bzip2) data: .+\n$/,
+      })
+      const bare = { PATH: '/nonexistent' }
+      t.match(await sandbox.mica(['import', damaged, 'd'], { env: bare }), {
+        status: 1,
+        err: /there is no program/,
+      })
+    }
+    t.match((await ok(sandbox, 'fsck', '-q')).out, 'all is well')
+    await ok(sandbox, 'create', 'xz', 'c')
+    const path = (await ok(sandbox, 'mount', 'c')).out.trim()
+    t.equal(readFileSync(join(path, 'f'), 'utf8'), 'content')
+    await ok(sandbox, 'rm', '-f', 'c')
+  },
+)
+
 t.test('one image of a layout is loaded by its tag', { skip }, async (t) => {
   const sandbox = new Sandbox()
   const layout = makeLayout(sandbox)
@@ -159,6 +192,14 @@ t.test('images are filtered and formatted', { skip }, async (t) => {
   t.equal(await names('layout:t*'), 'layout:two')
   t.equal(await names('--filter', 'reference=other'), '')
   t.equal(await names('--filter', 'dangling=true'), '')
+  for (const key of ['since', 'before'])
+    t.match(await sandbox.mica(['images', '-f', `${key}=layout:tow`]), {
+      status: 1,
+      err: new RegExp(`^mica: images: ${key}=layout:tow: no such image; there is layout:two.*\n$`),
+    })
+  t.match(await new Sandbox().mica(['images', '-f', 'since=x']), { status: 1, err: /since=x: no such image/ })
+  const table = (await ok(sandbox, 'images', '--format', 'table {{.Tag}}\\t{{.ID}}')).out
+  t.match(table, /^TAG +IMAGE ID\n(two|one) +[0-9a-f]{12}\n(two|one) +[0-9a-f]{12}\n$/)
   t.match(await sandbox.mica(['images', '--filter', 'nonsense=1']), { status: 1, err: /no filter nonsense/ })
   t.match(await sandbox.mica(['images', '--format', '{{.Nonsense}}']), { status: 2, err: /Nonsense/ })
   t.match((await ok(sandbox, 'history', 'layout:two')).out, /umoci repack/)
