@@ -80,6 +80,8 @@ function copyOut(tree: LayerTree, from: string, to: string, keepsOwners: boolean
 type Options = { root?: string; archive?: boolean }
 
 async function run(from: string, to: string, { root, archive = false }: Options): Promise<void> {
+  if (from === '-' || to === '-')
+    throw new UsageError('standard input and output are no places; mica exec -i CONTAINER tar … takes them')
   const [source, target] = [parseSide(from), parseSide(to)]
   const name = source.container ?? target.container
   await withLayers(

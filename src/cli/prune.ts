@@ -18,7 +18,12 @@ async function run({ root, all = false, dryRun = false }: Options): Promise<void
       process.stdout.write(`${say} image ${shown} (${formatBytes(size)})\n`)
     }
     if (!dryRun) pruneImages(store, images)
-    const garbage = dryRun ? findGarbage(store) : collect(store)
+    const garbage = dryRun
+      ? findGarbage(
+          store,
+          images.map(({ id }) => id),
+        )
+      : collect(store)
     if (garbage === undefined) {
       process.stdout.write('other mica commands are at work; what nothing needs goes with the next prune\n')
       return
@@ -32,10 +37,7 @@ async function run({ root, all = false, dryRun = false }: Options): Promise<void
     for (const { digest, bytes } of garbage.partial) {
       process.stdout.write(`${say} unfinished download ${digest} (${formatBytes(bytes)})\n`)
     }
-    const more = dryRun && images.length > 0 ? ', and what these images alone have' : ''
-    process.stdout.write(
-      `Total reclaim${dryRun ? 'able' : 'ed'} space: ${formatBytes(garbage.bytes)}${more}\n`,
-    )
+    process.stdout.write(`Total reclaim${dryRun ? 'able' : 'ed'} space: ${formatBytes(garbage.bytes)}\n`)
   })
 }
 

@@ -8,7 +8,7 @@
 
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { EINVAL, errnoName } from '../base/errno.js'
+import { EINVAL, errnoName, errnoReason } from '../base/errno.js'
 import { native } from '../sys/native.js'
 import { enterRoot } from './chroot.js'
 import { MountError, reasonOf, systemError } from './errors.js'
@@ -199,16 +199,16 @@ function workingDirectory(path: string): string {
 }
 
 /** Says why a command can't be run, in a shell's words and with its status; undefined for other reasons. */
-function commandFailure(request: InitRequest, code: string): number | undefined {
+function commandFailure(request: InitRequest, result: number): number | undefined {
   const statuses: Record<string, number> = {
     ENOENT: NOT_FOUND,
     ENOTDIR: NOT_FOUND,
     EACCES: NOT_EXECUTABLE,
     ENOEXEC: NOT_EXECUTABLE,
   }
-  const status = statuses[code]
+  const status = statuses[errnoName(result)]
   if (status === undefined) return undefined
-  const words = status === NOT_FOUND ? 'command not found' : "can't be run"
+  const words = status === NOT_FOUND ? 'command not found' : `can't be run: ${errnoReason(result)}`
   process.stderr.write(`mica: ${verbOf(request)}: ${request.command[0]}: ${words}\n`)
   return status
 }
@@ -225,7 +225,7 @@ function runInside(request: InitRequest, signals: SignalRelay): Promise<number> 
     ? runOnTerminal(program, request.isInteractive)
     : runOnOurStreams(program)
   if (typeof started === 'number') {
-    const status = commandFailure(request, errnoName(started))
+    const status = commandFailure(request, started)
     if (status === undefined) throw startError(started, command[0]!, user)
     return Promise.resolve(status)
   }

@@ -19,15 +19,18 @@ export type Garbage = {
   readonly bytes: number
 }
 
+const STAYING = 'NOT IN (SELECT value FROM json_each(:going))'
 const USED_BLOBS = `
-SELECT id AS digest FROM images UNION SELECT digest FROM manifests UNION SELECT blob FROM manifest_layers`
-const USED_LAYERS = 'SELECT DISTINCT chain_id AS digest FROM image_layers'
+SELECT id AS digest FROM images WHERE id ${STAYING} UNION
+SELECT digest FROM manifests WHERE image ${STAYING} UNION
+SELECT blob FROM manifest_layers JOIN manifests ON manifest = digest WHERE image ${STAYING}`
+const USED_LAYERS = `SELECT DISTINCT chain_id AS digest FROM image_layers WHERE image ${STAYING}`
 
-function digests({ db }: Store, sql: string): Set<string> {
+function digests({ db }: Store, sql: string, going: readonly string[]): Set<string> {
   return new Set(
     db
-      .prepare<[], { digest: string }>(sql)
-      .all()
+      .prepare<[{ going: string }], { digest: string }>(sql)
+      .all({ going: JSON.stringify(going) })
       .map(({ digest }) => digest),
   )
 }
@@ -40,11 +43,11 @@ export function filesIn(dir: string): { digest: string; bytes: number }[] {
   })
 }
 
-/** Returns what nothing refers to. */
-export function findGarbage(store: Store): Garbage {
+/** Returns what nothing refers to, or nothing but images that are to go. */
+export function findGarbage(store: Store, going: readonly string[] = []): Garbage {
   const { layout } = store
-  const usedBlobs = digests(store, USED_BLOBS)
-  const usedLayers = digests(store, USED_LAYERS)
+  const usedBlobs = digests(store, USED_BLOBS, going)
+  const usedLayers = digests(store, USED_LAYERS, going)
   const blobs = filesIn(layout.blobs).filter(({ digest }) => !usedBlobs.has(digest))
   const partial = filesIn(layout.partial)
   const layers = readdirSync(layout.layers)

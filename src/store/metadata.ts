@@ -79,7 +79,7 @@ CREATE TABLE containers (
 export function openDatabase(path: string): Db {
   const db = new Database(path, { timeout: BUSY_MS })
   try {
-    db.pragma('journal_mode = WAL')
+    useWriteAheadLog(db)
     db.pragma('synchronous = FULL')
     db.pragma('foreign_keys = ON')
     if (schemaVersion(db) === 0) {
@@ -101,6 +101,22 @@ export function openDatabase(path: string): Db {
   } catch (error) {
     db.close()
     throw error
+  }
+}
+
+const RETRY_MS = 5
+
+/** For this change SQLite itself does not wait for another process that makes the database just now. */
+function useWriteAheadLog(db: Db): void {
+  for (const until = Date.now() + BUSY_MS; ; ) {
+    try {
+      db.pragma('journal_mode = WAL')
+      return
+    } catch (error) {
+      const isBusy = String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY')
+      if (!isBusy || Date.now() >= until) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS)
+    }
   }
 }
 

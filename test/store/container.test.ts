@@ -88,7 +88,7 @@ t.test('options of run', { skip }, async (t) => {
   t.match(await run('--hostname', 'box', IMAGE, '/bin/cat', '/proc/sys/kernel/hostname'), { out: 'box\n' })
   t.match(await run('--read-only', IMAGE, '/bin/touch', '/x'), { status: 1, err: /Read-only/ })
   t.match(await run(IMAGE, '/bin/nothing'), { status: 127, err: /command not found/ })
-  t.match(await run(IMAGE, '/etc/passwd'), { status: 126, err: /can't be run/ })
+  t.match(await run(IMAGE, '/etc/passwd'), { status: 126, err: /can't be run: permission denied/ })
   t.match(await run('-v', '/nowhere:/x', IMAGE, '/bin/true'), { status: 125, err: /no \/nowhere/ })
   t.match(await sandbox.mica(['run', '--rm', '-i', IMAGE, '/bin/cat'], { input: 'through' }), {
     out: 'through',
@@ -614,6 +614,7 @@ t.test('cp brings files in and out, and no link of the image leads out', { skip 
   t.equal(statSync(join(outside, 'file'), { throwIfNoEntry: false }), undefined)
   await ok('cp', file, 'p:/etc/trap')
   t.match(await sandbox.mica(['cp', 'p:/nothing', '/tmp/x']), { status: 1, err: /no \/nothing/ })
+  t.match(await sandbox.mica(['cp', 'p:/etc', '-']), { status: 2, err: /no places/ })
   await ok('rm', 'p')
 })
 
