@@ -33,6 +33,9 @@ export type Place = { readonly path: string; readonly fd: number }
 /** Thrown when the layers below decide and are not there yet: unpack again when they are. */
 export class NeedsLowers extends Error {}
 
+/** Thrown when something is to be in what is no directory. */
+export class NoDirectory extends StoreError {}
+
 /** Returns the components of a name, cleaned as text: no `.`, no empty ones, `..` taken back. */
 export function cleanName(name: string): string[] {
   if (name.length > PATH_MAX) throw new StoreError('LIMIT', `a name is longer than ${PATH_MAX} bytes`)
@@ -141,7 +144,7 @@ export class LayerTree {
     const stat = statAt(from.fd, name)!
     if ((stat.mode & S_IFMT) === S_IFLNK) return { target: readLink(from.fd, name) }
     if (!isWhiteoutNode(stat.mode, stat.rdev)) {
-      throw new StoreError(
+      throw new NoDirectory(
         'INVALID',
         `${JSON.stringify(showName(path))} is no directory, yet something is to be in it`,
       )

@@ -47,7 +47,15 @@ import { type Found, findInLowers } from './lowers.js'
 import { canOwn } from './owners.js'
 import type { TarEntry } from './tar-entry.js'
 import type { TarHandler } from './tar-reader.js'
-import { cleanName, joinName, LayerTree, NeedsLowers, type Place, parentOf } from './unpack-path.js'
+import {
+  cleanName,
+  joinName,
+  LayerTree,
+  NeedsLowers,
+  NoDirectory,
+  type Place,
+  parentOf,
+} from './unpack-path.js'
 import { writeAt } from './write-at.js'
 
 export type UnpackLimits = {
@@ -268,6 +276,9 @@ export class LayerUnpacker implements TarHandler {
       this.#tree.whiteouts.delete(path)
       return
     }
+    // What is in it may belong where a link below leads.
+    const isGuess = this.#tree.lowers === null && this.#tree.implied.has(path) && !this.#tree.opaque.has(path)
+    if (isGuess) throw new NeedsLowers()
     removeDirectory(place.fd, name)
     this.#tree.forget(path)
     for (const each of this.#directories.keys()) {
@@ -277,7 +288,8 @@ export class LayerUnpacker implements TarHandler {
 
   #dotName(parts: readonly string[], name: string): void {
     if (name === DOT_OPAQUE) {
-      const place = this.#tree.walk(parts, true)
+      const place = this.#walkUnlessFile(parts)
+      if (place === undefined) return
       setOpaque(place.fd, '')
       this.#tree.opaque.add(place.path)
       return
@@ -293,7 +305,8 @@ export class LayerUnpacker implements TarHandler {
 
   /** Hides what the lowers have at a name; what this layer itself has there stays. */
   #whiteout(parts: readonly string[], name: string): void {
-    const place = this.#tree.walk(parts, true)
+    const place = this.#walkUnlessFile(parts)
+    if (place === undefined) return
     const path = joinName(place.path, name)
     const result = tryWhiteout(place.fd, name)
     if (result !== -EEXIST) {
@@ -305,6 +318,16 @@ export class LayerUnpacker implements TarHandler {
     if ((mode & S_IFMT) !== S_IFDIR) return
     setOpaque(place.fd, name)
     this.#tree.opaque.add(path)
+  }
+
+  /** Returns undefined where a file of this layer stands in the way: then nothing of the lowers shows there. */
+  #walkUnlessFile(parts: readonly string[]): Place | undefined {
+    try {
+      return this.#tree.walk(parts, true)
+    } catch (error) {
+      if (error instanceof NoDirectory) return undefined
+      throw error
+    }
   }
 
   #hardLink(place: Place, name: string, entry: TarEntry): void {
@@ -373,7 +396,8 @@ export class LayerUnpacker implements TarHandler {
     const hadLowers = this.#tree.lowers !== null
     this.#tree.lowers = lowers
     this.#dropIdleWhiteouts(lowers)
-    for (const path of this.#tree.implied) {
+    // Those inside before those around: with them these may become empty.
+    for (const path of [...this.#tree.implied].reverse()) {
       const metadata = this.#metadataBelow(lowers, path, hadLowers)
       if (metadata !== undefined) this.#directories.set(path, metadata)
       else if (!this.#removeIfEmpty(path)) this.#directories.set(path, IMPLIED)

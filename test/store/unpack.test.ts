@@ -191,6 +191,27 @@ const SAME: readonly (readonly [
     ],
   ],
   [
+    'directories that only whiteouts of nothing speak of do not come to be',
+    [[dir('./'), whiteout('x/.wh.z'), whiteout('x/z/.wh.v'), whiteout('x/z/w/.wh.v')]],
+    [''],
+  ],
+  [
+    'a whiteout below a file hides nothing',
+    [
+      [dir('./'), dir('d'), file('d/low')],
+      [file('d', 'file'), whiteout('d/.wh.low'), whiteout('d/.wh..wh..opq'), file('e')],
+    ],
+    [''],
+  ],
+  [
+    'a parent that is a link in a lower layer is followed, though another link comes in its place',
+    [
+      [dir('./'), dir('d'), dir('e'), symlink('l', 'd')],
+      [file('l/f'), symlink('l', 'e'), file('l/g')],
+    ],
+    ['', '/d', '/e'],
+  ],
+  [
     'an opaque marker hides what was there, not its siblings',
     [
       [dir('./'), dir('d'), file('d/a'), dir('d/sub'), file('d/sub/x')],
