@@ -1,11 +1,13 @@
-// Requests on open files and open directories.
+// Requests on open files, and on directories.
 //
-// Handles pass through as numbers. Offsets beyond 2^53 lie behind the end of every file: reading
+// Handles pass through as numbers; directories have none. Offsets beyond 2^53 lie behind the end of every file: reading
 // there finds nothing, writing there is EFBIG.
 
 import { EBADF, EFBIG, EINVAL, EIO, ENOSYS, ENOTTY, ENXIO } from '../base/errno.js'
 import { NO_HANDLE } from '../vfs/file-system.js'
 import {
+  FOPEN_CACHE_DIR,
+  FOPEN_KEEP_CACHE,
   FS_IOC_FSGETXATTR,
   FS_IOC_FSSETXATTR,
   FS_IOC_GETFLAGS,
@@ -24,6 +26,7 @@ import {
   fuse_lseek_in,
   fuse_lseek_out,
   fuse_open_in,
+  fuse_open_out,
   fuse_read_in,
   fuse_release_in,
   fuse_write_in,
@@ -32,6 +35,7 @@ import {
 import {
   isFinal,
   isNoOpen,
+  isNoOpendir,
   putEntryTimeouts,
   putOpened,
   type Request,
@@ -59,9 +63,13 @@ export function open(r: Request): number {
   return isFinal(result) ? result : putOpened(r, r.out)
 }
 
+/** ENOSYS makes the kernel open without asking, and keep listings as these flags say (fs/fuse/file.c:fuse_file_open()). */
 export function opendir(r: Request): number {
-  const result = r.fs.opendir(r.node, word(r, r.at + fuse_open_in.flags))
-  return isFinal(result) ? result : putOpened(r, r.out)
+  if (isNoOpendir(r)) return -ENOSYS
+  const w = r.out >> 2
+  r.u32.fill(0, w, w + (fuse_open_out.bytes >> 2))
+  r.u32[w + (fuse_open_out.open_flags >> 2)] = FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR
+  return fuse_open_out.bytes
 }
 
 export function read(r: Request): number {
@@ -199,11 +207,10 @@ export function ioctl(r: Request): number {
 }
 
 export function readdir(r: Request): number {
-  const handle = takeHandle(r, r.at + fuse_read_in.fh)
   const offset = takeNumber(r, r.at + fuse_read_in.offset)
-  if (handle < 0 || offset < 0) return handle < 0 ? -EBADF : -EINVAL
+  if (offset < 0) return -EINVAL
   const capacity = Math.min(word(r, r.at + fuse_read_in.size), r.capacity)
-  return r.fs.readdir(r.node, handle, offset, r.out, capacity)
+  return r.fs.readdir(r.node, offset, r.out, capacity)
 }
 
 /** Entries with nodeid 0 were not looked up; the kernel takes nothing but the name from them. */
@@ -219,23 +226,15 @@ function stampEntries(r: Request, length: number): void {
 }
 
 export function readdirplus(r: Request): number {
-  const handle = takeHandle(r, r.at + fuse_read_in.fh)
   const offset = takeNumber(r, r.at + fuse_read_in.offset)
-  if (handle < 0 || offset < 0) return handle < 0 ? -EBADF : -EINVAL
+  if (offset < 0) return -EINVAL
   const capacity = Math.min(word(r, r.at + fuse_read_in.size), r.capacity)
-  const result = r.fs.readdirplus(r.node, handle, offset, r.out, capacity)
+  const result = r.fs.readdirplus(r.node, offset, r.out, capacity)
   if (!isFinal(result)) stampEntries(r, Math.min(result, capacity))
   return result
 }
 
-export function releasedir(r: Request): number {
-  const handle = takeHandle(r, r.at + fuse_release_in.fh)
-  return handle < 0 ? -EBADF : replyEmpty(r.fs.releasedir(r.node, handle))
-}
-
 export function fsyncdir(r: Request): number {
-  const handle = takeHandle(r, r.at + fuse_fsync_in.fh)
-  if (handle < 0) return -EBADF
   const isDataOnly = (word(r, r.at + fuse_fsync_in.fsync_flags) & FUSE_FSYNC_FDATASYNC) !== 0
-  return replyEmpty(r.fs.fsyncdir(r.node, handle, isDataOnly))
+  return replyEmpty(r.fs.fsyncdir(r.node, isDataOnly))
 }

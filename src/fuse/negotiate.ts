@@ -101,8 +101,8 @@ export const flagRows: readonly FlagRow[] = [
   [flag.FUSE_WRITEBACK_CACHE, never],
   // Opening costs no request at all; bought with passthrough and atomic truncation.
   [flag.FUSE_NO_OPEN_SUPPORT, (o) => o.data === 'no-open'],
-  // OPENDIR stays: its answer carries the flags that let the kernel cache the listing.
-  [flag.FUSE_NO_OPENDIR_SUPPORT, never],
+  // Directories have no handles, and every listing may be cached: that goes without asking.
+  [flag.FUSE_NO_OPENDIR_SUPPORT, always],
   // LOOKUP and READDIR of one directory side by side; the tables are locked for it.
   [flag.FUSE_PARALLEL_DIROPS, always],
   // We clear suid and sgid ourselves where a request says so: no SETATTR, no security.capability

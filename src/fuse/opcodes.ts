@@ -165,7 +165,7 @@ export const opcodeRows: readonly (OpcodeRow | undefined)[] = (() => {
   fill(op.FUSE_OPENDIR, fuse_open_in.bytes, NOTHING, file.opendir)
   fill(op.FUSE_READDIR, fuse_read_in.bytes, NOTHING, file.readdir)
   fill(op.FUSE_READDIRPLUS, fuse_read_in.bytes, NOTHING, file.readdirplus)
-  fill(op.FUSE_RELEASEDIR, fuse_release_in.bytes, NOTHING, file.releasedir)
+  fill(op.FUSE_RELEASEDIR, fuse_release_in.bytes, NOTHING, () => 0)
   fill(op.FUSE_FSYNCDIR, fuse_fsync_in.bytes, NOTHING, file.fsyncdir)
   return table
 })()

@@ -134,21 +134,15 @@ export class PathCalls {
   readdir(path: string, entries: DirEntry[]): number {
     const node = this.#dir(path === '/' ? '' : path)
     if (node < 0) return node
-    this.#begin(op.FUSE_OPENDIR, node, fuse_open_in.bytes)
-    const opened = this.#send()
-    if (opened < 0) return opened
-    const fh = this.#get(OUT + fuse_open_out.fh)
     let result: number
     let offset = [0, 0] as [number, number]
     do {
       const at = this.#begin(op.FUSE_READDIR, node, fuse_read_in.bytes)
-      this.#put(at + fuse_read_in.fh, fh)
       this.#put(at + fuse_read_in.offset, ...offset)
       this.#put(at + fuse_read_in.size, READDIR_BYTES)
       result = this.#send()
       if (result > 0) offset = this.#takeEntries(OUT + result, entries)
     } while (result > 0)
-    this.#release(op.FUSE_RELEASEDIR, node, fh)
     return result
   }
 

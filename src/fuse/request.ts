@@ -9,7 +9,7 @@ import { type Arena, STAT_FLAGS, STAT_IS_FLEETING } from '../vfs/arena.js'
 import { type FileSystem, type Handle, NO_HANDLE, NO_REPLY, type NodeId } from '../vfs/file-system.js'
 import { fuse_attr_out, fuse_entry_out, fuse_open_out } from './abi.js'
 import type { Agreement, NegotiateOptions } from './negotiate.js'
-import { AGREED_IS_NO_OPEN } from './session-shared.js'
+import { AGREED_IS_NO_OPEN, AGREED_IS_NO_OPENDIR } from './session-shared.js'
 
 /** How long the kernel may keep what it was told, in milliseconds; 0: not at all. */
 export type Timeouts = {
@@ -122,6 +122,11 @@ export function word(r: Request, at: number): number {
 /** Tells that OPEN was refused for good, so that no handle of a regular file means anything. */
 export function isNoOpen(r: Request): boolean {
   return r.agreed[AGREED_IS_NO_OPEN] !== 0
+}
+
+/** Tells that OPENDIR is refused for good. */
+export function isNoOpendir(r: Request): boolean {
+  return r.agreed[AGREED_IS_NO_OPENDIR] !== 0
 }
 
 /** Returns a u64 as a number, or -EINVAL for 2^53 and beyond. */

@@ -14,6 +14,7 @@ export const AGREED_HAS_SETXATTR_EXT = 2
 export const RINGS_STATE = 3
 /** Whom a ring answered last; see placement.ts. */
 export const LAST_CALLER = 4
+export const AGREED_IS_NO_OPENDIR = 5
 const HEADER_WORDS = 16
 
 /** Opcodes from here on count as opcode 0, "unknown". */
@@ -43,6 +44,8 @@ export function workerCounters(shared: SharedArrayBuffer, worker: number): Float
 /** Writes the outcome of INIT for all workers: the agreed flags, or null for a refusal. */
 export function shareAgreement(header: Int32Array, flags: number | null): void {
   header[AGREED_IS_NO_OPEN] = Number(flags !== null && hasFlag(flags, initFlags.FUSE_NO_OPEN_SUPPORT))
+  const hasNoOpendir = flags !== null && hasFlag(flags, initFlags.FUSE_NO_OPENDIR_SUPPORT)
+  header[AGREED_IS_NO_OPENDIR] = Number(hasNoOpendir)
   header[AGREED_HAS_SETXATTR_EXT] = Number(flags !== null && hasFlag(flags, initFlags.FUSE_SETXATTR_EXT))
   Atomics.store(header, AGREED_STATE, flags === null ? 2 : 1)
 }

@@ -3,6 +3,7 @@
 import { EIO } from '../base/errno.js'
 import {
   SCRATCH_VALUE,
+  STAT_BLKSIZE,
   STAT_FLAGS,
   STAT_GID,
   STAT_INO,
@@ -10,9 +11,11 @@ import {
   STAT_MODE,
   STAT_NLINK,
   STAT_RDEV,
+  STAT_SIZE,
   STAT_UID,
 } from '../vfs/arena.js'
 import { hasMoved, locate } from './address.js'
+import { listBytes } from './eagerness.js'
 import { statIndexed } from './indexed.js'
 import {
   at,
@@ -85,6 +88,7 @@ export function finishAttr(u: Union, node: number, w: number): void {
   const info = nodes[n + N_INFO]!
   if ((info & TYPE_MASK) === T_DIR) {
     u.u32[w + STAT_NLINK] = (info & F_NAMELESS) !== 0 ? 0 : 1
+    u.u32[w + STAT_BLKSIZE] = listBytes(u.u32[w + STAT_SIZE]!)
   } else {
     const hidden = nodes[n + N_HIDDEN]!
     if (hidden !== 0 && !u.isUpper(nodes[n + N_LAYER]!)) {

@@ -26,8 +26,8 @@ import { addLinked, at, F_DEAD, F_NAMELESS, N_INFO, N_LOOKUPS, N_PIN, N_SEQ } fr
 import { found, isDotWhiteout } from './lookup.js'
 import { openReal } from './open-file.js'
 import { stampNew } from './override.js'
-import { directoryChanged } from './readdir.js'
 import { LINK_NAME, STAGED_NAME } from './scratch.js'
+import { directoryChanged } from './snapshot.js'
 import { type Union, YES_AT } from './union.js'
 import { hasDot, isWhiteoutAt, removeDot, replaceByWhiteout } from './whiteout.js'
 import { tempName } from './workdir.js'
@@ -209,7 +209,7 @@ function foundNew(u: Union, w: number): void {
 function bindNew(u: Union, parent: number, name: number, length: number, out: number): number {
   foundNew(u, (out + ENTRY_ATTR) >> 2)
   u.t.lock()
-  directoryChanged(u, parent)
+  directoryChanged(u.t, parent)
   u.t.unlock()
   const node = bind(u, parent, name, length)
   if (node > 0) writeEntry(u, node, out)
@@ -416,7 +416,7 @@ function bindLink(
   const n = at(node)
   let oldPin = 0
   t.lock()
-  directoryChanged(u, parent)
+  directoryChanged(u.t, parent)
   const hash = hashName(parent, u.bytes, name, length)
   const dentry = addDentry(t, parent, hash, u.bytes, name, length, node)
   if (dentry !== 0) {

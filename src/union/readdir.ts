@@ -1,19 +1,18 @@
-// Reading directories: handles, and what READDIR and READDIRPLUS answer from the snapshots that
-// merge-dir.ts makes.
+// Reading directories: what READDIR and READDIRPLUS answer from the snapshots that merge-dir.ts makes.
 //
 // The kernel holds the directory's lock shared during a read, so names do not change under us; only copy-up
 // may go on, which changes no name.
 
-import { EBADF, ENOMEM, ESTALE } from '../base/errno.js'
+import { ESTALE } from '../base/errno.js'
 import { ATTR_WORDS, SCRATCH_DIRENTS, SCRATCH_STAT, STAT_MODE, STAT_NLINK, STAT_WORDS } from '../vfs/arena.js'
 import { ENTRY_ATTR, ENTRY_BYTES } from '../vfs/file-system.js'
 import { dirFd } from './address.js'
 import { getAttr, overrideStat } from './attr.js'
-import { bind, closeDoomed, forget, reap, writeEntry, writeEntryHead } from './bind.js'
-import { dropSnapshot, holdChain, N_SNAPSHOT, releaseChain } from './block-chain.js'
+import { bind, forget, writeEntry, writeEntryHead } from './bind.js'
 import { D_NODE, findDentry, hashName } from './dentry-table.js'
 import { N_STACKED } from './dir-stack.js'
-import { at, F_DEAD, isLive, N_INFO, N_LOOKUPS, N_OPENS, T_DIR } from './inode-table.js'
+import { noteListed, plusBytes } from './eagerness.js'
+import { at, isLive, N_LOOKUPS, T_DIR } from './inode-table.js'
 import { find, found, isDots, M_PRISTINE } from './lookup.js'
 import { buildSnapshot } from './merge-dir.js'
 import { isPristine } from './pristine.js'
@@ -21,6 +20,8 @@ import {
   ageIfOld,
   copyRecords,
   cursor,
+  endReading,
+  holdCurrent,
   isAged,
   layerHere,
   R_INO,
@@ -29,85 +30,20 @@ import {
   R_TYPE,
   recordSize,
   seekAfter,
+  setCurrent,
   step,
 } from './snapshot.js'
-import { DENTRY_WORDS, DIR_HANDLE_WORDS, H_COPIES, H_DIR_CURSOR, H_DIR_FREE } from './state.js'
+import { DENTRY_WORDS, H_COPIES } from './state.js'
 import type { Union } from './union.js'
 
-const FOPEN_KEEP_CACHE = 2
-const FOPEN_CACHE_DIR = 8
-
-// Words of a directory handle.
-const DH_NODE = 0
-const DH_SNAPSHOT = 1
-const DH_NEXT = 2
-
-/** Makes a directory handle; the list is read with the first READDIR. */
-export function openDirectory(u: Union, node: number): number {
+/**
+ * Returns the snapshot that a part from behind `cookie` on is read from, building it when needed, or -errno.
+ * A reference to it is the caller's.
+ */
+function snapshotFor(u: Union, node: number, cookie: number): number {
   const t = u.t
   t.lock()
-  if (!isLive(t, node)) {
-    t.unlock()
-    return -ESTALE
-  }
-  let slot = t.header[H_DIR_FREE]!
-  if (slot !== 0) t.header[H_DIR_FREE] = t.dirHandles[slot * DIR_HANDLE_WORDS + DH_NEXT]!
-  else {
-    slot = t.header[H_DIR_CURSOR]!
-    if ((slot + 1) * DIR_HANDLE_WORDS > t.dirHandles.length) {
-      t.unlock()
-      return -ENOMEM
-    }
-    t.header[H_DIR_CURSOR] = slot + 1
-  }
-  const h = slot * DIR_HANDLE_WORDS
-  const snapshot = t.nodes[at(node) + N_SNAPSHOT]!
-  if (snapshot !== 0) holdChain(t, snapshot)
-  t.dirHandles[h + DH_NODE] = node
-  t.dirHandles[h + DH_SNAPSHOT] = snapshot
-  t.nodes[at(node) + N_OPENS]!++
-  t.unlock()
-  u.opened.handle = slot
-  // The kernel drops what it kept when the directory changes; cookies stay good.
-  u.opened.flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE
-  u.opened.backingId = 0
-  return 0
-}
-
-export function closeDirectory(u: Union, slot: number): number {
-  const t = u.t
-  t.lock()
-  const h = slot * DIR_HANDLE_WORDS
-  const node = slot > 0 && slot < t.header[H_DIR_CURSOR]! ? t.dirHandles[h + DH_NODE]! : 0
-  if (node !== 0) {
-    if (t.dirHandles[h + DH_SNAPSHOT] !== 0) releaseChain(t, t.dirHandles[h + DH_SNAPSHOT]!)
-    t.dirHandles[h + DH_NODE] = 0
-    t.dirHandles[h + DH_SNAPSHOT] = 0
-    t.dirHandles[h + DH_NEXT] = t.header[H_DIR_FREE]!
-    t.header[H_DIR_FREE] = slot
-    if (--t.nodes[at(node) + N_OPENS]! === 0 && (t.nodes[at(node) + N_INFO]! & F_DEAD) !== 0) reap(u, node)
-  }
-  t.unlock()
-  closeDoomed(u)
-  return node === 0 ? -EBADF : 0
-}
-
-/** Returns the snapshot that a handle reads at `offset`, building it when needed, or -errno. */
-function snapshotOf(u: Union, node: number, slot: number, offset: number): number {
-  const t = u.t
-  const h = slot * DIR_HANDLE_WORDS
-  if (slot <= 0 || slot >= t.header[H_DIR_CURSOR]! || t.dirHandles[h + DH_NODE] !== node) return -EBADF
-  t.lock()
-  const own = t.dirHandles[h + DH_SNAPSHOT]!
-  const current = t.nodes[at(node) + N_SNAPSHOT]!
-  if (own !== 0 && (offset !== 0 || own === current)) {
-    t.unlock()
-    return own
-  }
-  // The start of a scan: whatever is current now, so that rewinddir shows what happened since.
-  if (own !== 0) releaseChain(t, own)
-  if (current !== 0) holdChain(t, current)
-  t.dirHandles[h + DH_SNAPSHOT] = current
+  const current = isLive(t, node) ? holdCurrent(t, node, cookie) : -ESTALE
   t.unlock()
   if (current !== 0) return current
   const copies = Atomics.load(t.header, H_COPIES)
@@ -115,28 +51,20 @@ function snapshotOf(u: Union, node: number, slot: number, offset: number): numbe
   if (built < 0) return built
   t.lock()
   ageIfOld(t, built, copies)
-  t.dirHandles[h + DH_SNAPSHOT] = built
-  if (t.nodes[at(node) + N_SNAPSHOT] === 0) {
-    holdChain(t, built)
-    t.nodes[at(node) + N_SNAPSHOT] = built
-  }
+  setCurrent(t, node, built)
   t.unlock()
   return built
 }
 
 /** READDIR: whole fuse_dirent records at `out`. */
-export function readDirectory(
-  u: Union,
-  node: number,
-  slot: number,
-  offset: number,
-  out: number,
-  capacity: number,
-): number {
-  const first = snapshotOf(u, node, slot, offset)
+export function readDirectory(u: Union, node: number, cookie: number, out: number, capacity: number): number {
+  const first = snapshotFor(u, node, cookie)
   if (first < 0) return first
-  seekAfter(u.t, first, offset)
-  return copyRecords(u.t, u.bytes, out, capacity)
+  seekAfter(u.t, first, cookie)
+  const used = copyRecords(u.t, u.bytes, out, capacity)
+  noteListed(u.t, used)
+  endReading(u.t, first, used)
+  return used
 }
 
 /**
@@ -147,25 +75,25 @@ export function readDirectory(
 export function readDirectoryPlus(
   u: Union,
   node: number,
-  slot: number,
-  offset: number,
+  cookie: number,
   out: number,
   capacity: number,
 ): number {
   const t = u.t
-  const first = snapshotOf(u, node, slot, offset)
+  const first = snapshotFor(u, node, cookie)
   if (first < 0) return first
   const isOld = isAged(t, first)
+  const room = plusBytes(t, capacity)
   const hasIndex = u.index !== null && t.nodes[at(node) + N_STACKED] !== 0
   let used = 0
   batch.count = 0
   u.isListing = true
-  for (seekAfter(t, first, offset); cursor.place !== 0; step(t)) {
+  for (seekAfter(t, first, cookie); cursor.place !== 0; step(t)) {
     const r = cursor.place >> 2
     const type = t.blocks[r + R_TYPE]!
     const length = t.blocks[r + R_LENGTH]!
     const record = recordSize(length)
-    if (used + ENTRY_BYTES + record > capacity) break
+    if (used + ENTRY_BYTES + record > room) break
     const entry = out + used
     u.u32.fill(0, entry >> 2, (entry + ENTRY_BYTES) >> 2)
     const to = (entry + ENTRY_BYTES) >> 2
@@ -187,6 +115,7 @@ export function readDirectoryPlus(
   }
   flushBatch(u, node)
   u.isListing = false
+  endReading(t, first, used)
   return used
 }
 
@@ -258,9 +187,4 @@ function enterKnown(u: Union, parent: number, name: number, length: number, entr
 /** Looks a name up in full; on failure the entry stays without attributes. */
 function enterFound(u: Union, parent: number, name: number, length: number, entry: number): void {
   if (find(u, parent, name, length, SCRATCH_STAT) === 0) enter(u, parent, entry, length, SCRATCH_STAT >> 2)
-}
-
-/** Under the lock: the names in a directory changed. */
-export function directoryChanged(u: Union, node: number): void {
-  dropSnapshot(u.t, node)
 }

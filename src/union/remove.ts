@@ -9,7 +9,7 @@ import { upperDir } from './copy-up.js'
 import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER } from './inode-table.js'
 import { isEmpty } from './merge-dir.js'
-import { directoryChanged } from './readdir.js'
+import { directoryChanged } from './snapshot.js'
 import type { Union } from './union.js'
 import { hide, replaceByWhiteout } from './whiteout.js'
 import { tempName } from './workdir.js'
@@ -89,7 +89,7 @@ function conclude(
   let spare = -1
   t.lock()
   if (r === 0) {
-    directoryChanged(u, parent)
+    directoryChanged(u.t, parent)
     spare = unname(u, parent, name, length, pin)
   }
   endChange(u, node, 0)

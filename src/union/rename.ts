@@ -16,10 +16,10 @@ import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER, T_DIR, TYPE_MASK } from './inode-table.js'
 import { isDotWhiteout, layerPath } from './lookup.js'
 import { isEmpty } from './merge-dir.js'
-import { directoryChanged } from './readdir.js'
 import { lowerPlace, PATH_BYTES } from './redirect.js'
 import { topOf } from './remove.js'
 import { NEW_NAME, OLD_NAME } from './scratch.js'
+import { directoryChanged } from './snapshot.js'
 import { H_MOVES } from './state.js'
 import { type Union, YES_AT } from './union.js'
 import { hide, isWhiteoutAt, removeDot } from './whiteout.js'
@@ -108,8 +108,8 @@ function conclude(u: Union): number {
   const t = u.t
   const wasDir = to.node !== 0 && isDir(u, to.node)
   t.lock()
-  directoryChanged(u, from.parent)
-  directoryChanged(u, to.parent)
+  directoryChanged(u.t, from.parent)
+  directoryChanged(u.t, to.parent)
   movedBelow(u, from.node, from.parent, to.parent)
   // The victim was pinned by move(), before its name went.
   const spare = to.node === 0 ? pin : unname(u, to.parent, to.name, to.length, pin)
@@ -123,7 +123,7 @@ function conclude(u: Union): number {
 
 /** Under the lock: the list of a directory that got another parent has another `..`. */
 function movedBelow(u: Union, node: number, parent: number, newParent: number): void {
-  if (parent !== newParent && isDir(u, node)) directoryChanged(u, node)
+  if (parent !== newParent && isDir(u, node)) directoryChanged(u.t, node)
 }
 
 /** No fd, where -1 would be an errno. */
@@ -308,7 +308,7 @@ function emptyDirectory(u: Union, fd: number): number {
   t.lock()
   freeReals(t, to.node)
   writeReals(t, to.node, u.other)
-  directoryChanged(u, to.node)
+  directoryChanged(u.t, to.node)
   t.unlock()
   return Math.min(e, 0)
 }
@@ -336,8 +336,8 @@ function rebind(u: Union): boolean {
 /** Under the lock: after an exchange each node goes by the other's name. */
 function swapDentries(u: Union): void {
   const t = u.t
-  directoryChanged(u, from.parent)
-  directoryChanged(u, to.parent)
+  directoryChanged(u.t, from.parent)
+  directoryChanged(u.t, to.parent)
   movedBelow(u, from.node, from.parent, to.parent)
   movedBelow(u, to.node, to.parent, from.parent)
   const oldHash = hashName(from.parent, u.bytes, from.name, from.length)

@@ -1,8 +1,9 @@
 // Directory snapshots: what a directory shows, in a chain of shared blocks, so that READDIR may come to
 // any worker.
 //
-// A snapshot never changes. The node keeps the current one until the directory is changed through
-// the mount; every open handle that reads one keeps it too. Its records are struct fuse_dirent, as READDIR
+// The records of a snapshot never change. The node keeps the one that was made last; after a change through
+// the mount only those go on with it who are in the middle (on every change a scan of many names would
+// make it anew, else), and who begins gets a new one. Its records are struct fuse_dirent, as READDIR
 // sends them, in the order of their keys: a hash of the name, which is the readdir cookie. So a cookie
 // means the same in every snapshot of a directory: whoever goes on in a newer one (the kernel's cache mixes
 // them) meets each name that stayed just once, as with the hashed directories of ext4.
@@ -19,6 +20,8 @@ import {
   B_USED,
   BLOCK_HEAD,
   BLOCK_WORDS,
+  dropSnapshot,
+  holdChain,
   N_SNAPSHOT,
   releaseChain,
 } from './block-chain.js'
@@ -44,8 +47,12 @@ const HASHES = 2 ** 24
 const DOT = 1
 const DOT_DOT = 2
 
-/** The layers noted may be out of date: something was copied up. */
-const SNAPSHOT_OLD_LAYERS = 1
+/** What is noted of names may be out of date: something was copied up, made, removed or moved. */
+const SNAPSHOT_OLD = 1
+/** Names were made or removed: no beginning for a scan. */
+const SNAPSHOT_PAST = 2
+/** Somebody has read some of it and has not been told that this was all. */
+const SNAPSHOT_HALF_READ = 4
 
 export function recordSize(length: number): number {
   return (R_NAME + length + 7) & ~7
@@ -110,20 +117,59 @@ export function copyRecords(t: Tables, bytes: Uint8Array, out: number, capacity:
 
 // -- current, held and out of date -------------------------------------------------------------------
 
+function mark(t: Tables, first: number, flags: number): void {
+  t.blocks[first * BLOCK_WORDS + B_FLAGS]! |= flags
+}
+
 /** Under the lock: some entry's real moved to the upper; names and inos stay as they are. */
 export function ageSnapshot(t: Tables, node: number): void {
   t.header[H_COPIES]!++
   const first = t.nodes[at(node) + N_SNAPSHOT]!
-  if (first !== 0) t.blocks[first * BLOCK_WORDS + B_FLAGS]! |= SNAPSHOT_OLD_LAYERS
+  if (first !== 0) mark(t, first, SNAPSHOT_OLD)
 }
 
 /** Under the lock: the same for a snapshot that was being made when `copies` was read from H_COPIES. */
 export function ageIfOld(t: Tables, first: number, copies: number): void {
-  if (t.header[H_COPIES] !== copies) t.blocks[first * BLOCK_WORDS + B_FLAGS]! |= SNAPSHOT_OLD_LAYERS
+  if (t.header[H_COPIES] !== copies) mark(t, first, SNAPSHOT_OLD)
+}
+
+/** Under the lock: names in a directory were made or removed. */
+export function directoryChanged(t: Tables, node: number): void {
+  const first = t.nodes[at(node) + N_SNAPSHOT]!
+  if (first === 0) return
+  if ((t.blocks[first * BLOCK_WORDS + B_FLAGS]! & SNAPSHOT_HALF_READ) !== 0)
+    mark(t, first, SNAPSHOT_OLD | SNAPSHOT_PAST)
+  else dropSnapshot(t, node)
+}
+
+/** Under the lock: takes a reference to the node's snapshot for who goes on behind a cookie. Returns it, 0: there is none for that. */
+export function holdCurrent(t: Tables, node: number, cookie: number): number {
+  const first = t.nodes[at(node) + N_SNAPSHOT]!
+  const isPast = first !== 0 && (t.blocks[first * BLOCK_WORDS + B_FLAGS]! & SNAPSHOT_PAST) !== 0
+  if (first === 0 || (isPast && cookie === 0)) return 0
+  holdChain(t, first)
+  return first
+}
+
+/** Under the lock: makes a new snapshot the node's. The reference of who made it stays that one's. */
+export function setCurrent(t: Tables, node: number, first: number): void {
+  dropSnapshot(t, node)
+  holdChain(t, first)
+  t.nodes[at(node) + N_SNAPSHOT] = first
+}
+
+/** Gives back a reference, after a part of `bytes` was read: none at the end. */
+export function endReading(t: Tables, first: number, bytes: number): void {
+  t.lock()
+  const b = first * BLOCK_WORDS + B_FLAGS
+  if (bytes > 0) t.blocks[b]! |= SNAPSHOT_HALF_READ
+  else t.blocks[b]! &= ~SNAPSHOT_HALF_READ
+  releaseChain(t, first)
+  t.unlock()
 }
 
 export function isAged(t: Tables, first: number): boolean {
-  return (t.blocks[first * BLOCK_WORDS + B_FLAGS]! & SNAPSHOT_OLD_LAYERS) !== 0
+  return (t.blocks[first * BLOCK_WORDS + B_FLAGS]! & SNAPSHOT_OLD) !== 0
 }
 
 // -- making ------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ export const H_NODE_LIVE = 34
 export const H_DENTRY_LIVE = 37
 export const H_SLOTS = 38 // slots of the dentry table in use, a power of two
 export const H_TEMP = 39 // last number given to a temporary name in the workdir
-export const H_DIR_CURSOR = 42
-export const H_DIR_FREE = 43
+export const H_LISTED = 42 // names listed without attributes, about; see eagerness.ts
+export const H_ASKED = 43 // of those, the ones that were looked up afterwards
 export const H_LINKS_REMOVED = 44 // 1: names of lower files with links were removed, see hard-links.ts
 export const H_MOVES = 45 // bumped whenever a directory with lowers got another place
 export const H_COPIES = 46 // copy-ups so far
@@ -31,7 +31,6 @@ export const HEADER_WORDS = 128
 export const NODE_WORDS = 16
 export const DENTRY_WORDS = 8
 export const HANDLE_WORDS = 4
-export const DIR_HANDLE_WORDS = 4
 export const BLOCK_BYTES = 1024
 export const FIRST_SLOTS = 1 << 14
 const LINK_SLOTS = 1 << 16
@@ -110,7 +109,6 @@ export type UnionState = {
   links: SharedArrayBuffer
   names: SharedArrayBuffer
   handles: SharedArrayBuffer
-  dirHandles: SharedArrayBuffer
   blocks: SharedArrayBuffer
   /** What is used of some of them; see slabs.ts. */
   slabs: Record<'nodes' | 'dentries' | 'blocks' | 'names', SharedArrayBuffer>
@@ -171,7 +169,6 @@ export function createTables(config: UnionConfig): UnionState {
     links: new SharedArrayBuffer(LINK_SLOTS * 4),
     names: new SharedArrayBuffer(nameBytes),
     handles: new SharedArrayBuffer(maxFds * HANDLE_WORDS * 4),
-    dirHandles: new SharedArrayBuffer(maxFds * DIR_HANDLE_WORDS * 4),
     blocks: new SharedArrayBuffer(blockTableBytes(maxNodes)),
     slabs: {
       nodes: stateFor(shapes.nodes),
@@ -185,7 +182,6 @@ export function createTables(config: UnionConfig): UnionState {
   header[H_SLOTS] = Math.min(FIRST_SLOTS, slots)
   // A random start: the daemon of the mount before may still be deleting what it named.
   header[H_TEMP] = randomInt(1, 2 ** 30)
-  header[H_DIR_CURSOR] = 1
   // Number 0 is nobody: it means "none". The root is there for good.
   reserve(shapes.nodes, state.slabs.nodes, ROOT + 1)
   reserve(shapes.dentries, state.slabs.dentries, 1)

@@ -28,7 +28,6 @@ export class Tables {
   readonly links: Int32Array
   readonly names: NameArena
   readonly handles: Int32Array
-  readonly dirHandles: Int32Array
   readonly blocks: Int32Array
   readonly blockBytes: Uint8Array
   /** Which records and blocks are used. */
@@ -45,7 +44,6 @@ export class Tables {
     this.links = new Int32Array(state.links)
     this.names = new NameArena(state.names, state.slabs.names)
     this.handles = new Int32Array(state.handles)
-    this.dirHandles = new Int32Array(state.dirHandles)
     this.blocks = new Int32Array(state.blocks)
     this.blockBytes = new Uint8Array(state.blocks)
     this.maxNodes = state.config.maxNodes

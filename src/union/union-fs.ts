@@ -18,10 +18,12 @@ import { type Caller, ENTRY_ATTR, type FileSystem, type OpenResult, PARKED } fro
 import { hasMoved, locate } from './address.js'
 import { getAttr, showIno } from './attr.js'
 import { bind, forget, writeEntry, writeEntryHead } from './bind.js'
+import { N_SNAPSHOT } from './block-chain.js'
 import { copyEnded, copyUp } from './copy-up.js'
 import { createFile, linkNode, makeDirectory, makeNode, makeSymlink, makeTmpfile } from './create.js'
 import { D_NODE, findDentry, hashName } from './dentry-table.js'
 import { Reals, writeReals } from './dir-stack.js'
+import { noteAsked } from './eagerness.js'
 import { pushIndexedRoot } from './indexed.js'
 import {
   at,
@@ -47,7 +49,7 @@ import {
 } from './lookup.js'
 import { beginUse, closeFile, endUse, killSuid, openFile, syncDirectory, writeFile } from './open-file.js'
 import { markRoot } from './override.js'
-import { closeDirectory, openDirectory, readDirectory, readDirectoryPlus } from './readdir.js'
+import { readDirectory, readDirectoryPlus } from './readdir.js'
 import { removeDirectory, removeFile } from './remove.js'
 import { renameNode } from './rename.js'
 import { setAttr } from './set-attr.js'
@@ -209,6 +211,7 @@ export class UnionFileSystem implements FileSystem {
     }
     const r = find(u, parent, name, length, out + ENTRY_ATTR)
     if (r < 0) return r
+    if (t.nodes[at(parent) + N_SNAPSHOT] !== 0) noteAsked(t)
     node = bind(u, parent, name, length)
     if (node < 0) return node
     writeEntry(u, node, out)
@@ -412,23 +415,15 @@ export class UnionFileSystem implements FileSystem {
     return bytes
   }
 
-  opendir(node: number, _flags: number): number {
-    return openDirectory(this.union, node)
+  readdir(node: number, offset: number, out: number, capacity: number): number {
+    return readDirectory(this.union, node, offset, out, capacity)
   }
 
-  readdir(node: number, handle: number, offset: number, out: number, capacity: number): number {
-    return readDirectory(this.union, node, handle, offset, out, capacity)
+  readdirplus(node: number, offset: number, out: number, capacity: number): number {
+    return readDirectoryPlus(this.union, node, offset, out, capacity)
   }
 
-  readdirplus(node: number, handle: number, offset: number, out: number, capacity: number): number {
-    return readDirectoryPlus(this.union, node, handle, offset, out, capacity)
-  }
-
-  releasedir(_node: number, handle: number): number {
-    return closeDirectory(this.union, handle)
-  }
-
-  fsyncdir(node: number, _handle: number, isDataOnly: boolean): number {
+  fsyncdir(node: number, isDataOnly: boolean): number {
     return isLive(this.union.t, node) ? syncDirectory(this.union, node, isDataOnly) : -ESTALE
   }
 

@@ -18,7 +18,7 @@ export type Caller = { uid: number; gid: number; pid: number; umask: number }
 
 /** nodeid: an index into the inode table. 1 is the root. Live ones are below 2^31. */
 export type NodeId = number
-/** fh: the process-wide real fd of an open file, or the slot of an open directory. */
+/** fh: the process-wide real fd of an open file. */
 export type Handle = number
 
 /**
@@ -30,7 +30,7 @@ export const ENTRY_BYTES = 128
 export const ENTRY_ATTR = 40
 
 /**
- * What open(), create(), tmpfile() and opendir() answer; the session encodes it when they
+ * What open(), create() and tmpfile() answer; the session encodes it when they
  * return >= 0. flags: FOPEN_*. backingId: 0 unless FOPEN_PASSTHROUGH is among them.
  */
 export type OpenResult = { handle: Handle; flags: number; backingId: number }
@@ -123,14 +123,15 @@ export interface FileSystem {
     capacity: number,
   ): number
 
-  /** Fills `opened`: the handle, and FOPEN_* in flags. */
-  opendir(node: NodeId, flags: number): number
-  /** Fills whole struct fuse_dirent records at `out` from the entry after `offset` on. */
-  readdir(node: NodeId, handle: Handle, offset: number, out: number, capacity: number): number
+  // Directories have no handles: a cookie means the same to all who read one.
+  /**
+   * Fills whole struct fuse_dirent records at `out` from the entry after the cookie `offset` on; 0: from the
+   * start, with all that has changed up to then.
+   */
+  readdir(node: NodeId, offset: number, out: number, capacity: number): number
   /** The same with struct fuse_direntplus: an Entry (nodeid 0: not looked up) before each. */
-  readdirplus(node: NodeId, handle: Handle, offset: number, out: number, capacity: number): number
-  releasedir(node: NodeId, handle: Handle): number
-  fsyncdir(node: NodeId, handle: Handle, isDataOnly: boolean): number
+  readdirplus(node: NodeId, offset: number, out: number, capacity: number): number
+  fsyncdir(node: NodeId, isDataOnly: boolean): number
 
   /** Names are NUL-terminated at `name`. `capacity` 0 asks for the size. */
   getxattr(node: NodeId, name: number, out: number, capacity: number): number

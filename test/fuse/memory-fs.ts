@@ -9,7 +9,7 @@ const ENOENT = 2
 const ENOTDIR = 20
 const EROFS = 30
 const FOPEN_KEEP_CACHE = 2
-const FOPEN_CACHE_DIR = 8
+const _FOPEN_CACHE_DIR = 8
 const DT_DIR = 4
 const DT_REG = 8
 
@@ -62,25 +62,24 @@ export function memoryFs(arena: Arena): RecordingFs {
     return 0
   }
   /** `head`: 0 for fuse_dirent, 128 for fuse_direntplus. */
-  const list =
-    (head: number) => (node: number, _handle: number, offset: number, out: number, capacity: number) => {
-      const names: [string, number][] = [['.', node], ['..', 1], ...nodes[node]!.children!]
-      let at = out
-      for (const [i, [name, child]] of names.slice(offset).entries()) {
-        const size = (head + 24 + name.length + 7) & ~7
-        if (at + size > out + capacity) break
-        bytes.fill(0, at, at + size)
-        if (head > 0 && !name.startsWith('.')) putEntry(arena, child, at)
-        const w = (at + head) >> 2
-        arena.u32[w] = nodes[child]!.ino
-        arena.u32[w + 2] = offset + i + 1
-        arena.u32[w + 4] = name.length
-        arena.u32[w + 5] = nodes[child]!.data === undefined ? DT_DIR : DT_REG
-        bytes.write(name, at + head + 24, 'latin1')
-        at += size
-      }
-      return at - out
+  const list = (head: number) => (node: number, offset: number, out: number, capacity: number) => {
+    const names: [string, number][] = [['.', node], ['..', 1], ...nodes[node]!.children!]
+    let at = out
+    for (const [i, [name, child]] of names.slice(offset).entries()) {
+      const size = (head + 24 + name.length + 7) & ~7
+      if (at + size > out + capacity) break
+      bytes.fill(0, at, at + size)
+      if (head > 0 && !name.startsWith('.')) putEntry(arena, child, at)
+      const w = (at + head) >> 2
+      arena.u32[w] = nodes[child]!.ino
+      arena.u32[w + 2] = offset + i + 1
+      arena.u32[w + 4] = name.length
+      arena.u32[w + 5] = nodes[child]!.data === undefined ? DT_DIR : DT_REG
+      bytes.write(name, at + head + 24, 'latin1')
+      at += size
     }
+    return at - out
+  }
   Object.assign(fs.answers, {
     forget: 0,
     destroy: 0,
@@ -104,10 +103,8 @@ export function memoryFs(arena: Arena): RecordingFs {
     open: (_node, flags) => ((flags & 3) === 0 ? opens(FOPEN_KEEP_CACHE)() : -EROFS),
     read: (node, _handle, offset, size, out) => nodes[node]!.data!.copy(bytes, out, offset, offset + size),
     release: 0,
-    opendir: opens(FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR),
     readdir: list(0),
     readdirplus: list(128),
-    releasedir: 0,
     statfs: (_node, out) => {
       bytes.fill(0, out, out + 80)
       arena.u32[(out >> 2) + 10] = 4096

@@ -20,7 +20,15 @@ const common = [
     'HAS_IOCTL_DIR',
     'DO_READDIRPLUS',
   ],
-  ...['READDIRPLUS_AUTO', 'ASYNC_DIO', 'PARALLEL_DIROPS', 'POSIX_ACL', 'MAX_PAGES', 'CACHE_SYMLINKS'],
+  ...[
+    'NO_OPENDIR_SUPPORT',
+    'READDIRPLUS_AUTO',
+    'ASYNC_DIO',
+    'PARALLEL_DIROPS',
+    'POSIX_ACL',
+    'MAX_PAGES',
+    'CACHE_SYMLINKS',
+  ],
   'EXPLICIT_INVAL_DATA',
 ]
 const later = [...common, 'HANDLE_KILLPRIV_V2', 'SETXATTR_EXT', 'INIT_EXT']

@@ -211,7 +211,19 @@ t.test('the reply goes where the transport wants it', async (t) => {
   t.equal(wire.fs.calls[0]?.[5], OUT + 8192)
   t.equal(wire.send(15, read(4097)), -22)
   t.equal(wire.send(28, read(65536)), 0)
-  t.equal(wire.fs.calls[1]?.[5], 4096, 'READDIR is content with less room')
+  t.equal(wire.fs.calls[1]?.[4], 4096, 'READDIR is content with less room')
+})
+
+t.test('directories are opened without asking where the kernel can', async (t) => {
+  for (const [kernel, result] of [
+    ['7.45', -38],
+    ['none', 16],
+  ] as const) {
+    const wire = createWire()
+    const offer = kernel === 'none' ? 0 : kernelFlags[kernel]
+    wire.send(26, initBody(7, 45, offer, true), { node: 0 })
+    t.equal(wire.send(27, u32(0, 0)), result, kernel)
+  }
 })
 
 t.test('without OPEN no handle is believed', async (t) => {
@@ -244,7 +256,6 @@ t.test('without OPEN no handle is believed', async (t) => {
   wire.fs.calls = []
   t.equal(wire.send(39, onDir), 20)
   t.equal(wire.fs.calls[0]?.[2], 4, 'directories keep their handles')
-  t.equal(wire.send(27, u32(0, 0)), 16, 'and OPENDIR is answered')
   wire.send(4, Buffer.concat([u32(1 << 6, 0), Buffer.alloc(80)]))
   t.equal(wire.arena.u32[(IN + 40) >> 2], 0, 'SETATTR loses FATTR_FH')
 })

@@ -69,7 +69,7 @@ const methods = [
     'fallocate',
     'lseek',
   ],
-  ...['copyFileRange', 'ioctl', 'opendir', 'readdir', 'readdirplus', 'releasedir', 'fsyncdir', 'getxattr'],
+  ...['copyFileRange', 'ioctl', 'readdir', 'readdirplus', 'fsyncdir', 'getxattr'],
   ...['listxattr', 'setxattr', 'removexattr', 'statfs', 'statx', 'syncfs', 'destroy', 'completed'],
 ] as const
 

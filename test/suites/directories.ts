@@ -116,6 +116,27 @@ const listing: Case[] = [
     },
   },
   {
+    title: 'names removed ahead of a scan stay removed, and new files in their place are the new ones',
+    lines: [86],
+    lowers: [{ d: dir(numbered(1500, 'low')) }],
+    run(s) {
+      const stream = s.root.call<number>('opendir', s.at('d'))
+      const seen = s.root.call<string[]>('readdir', stream, 5)
+      const isThere = (name: string) => s.root.exists(s.at(`d/${name}`))
+      // Who looks at what was listed gets further names with their attributes.
+      for (const name of seen) assert.ok(isThere(name))
+      const ahead = s.root.list(s.at('d')).filter((name) => !seen.includes(name))
+      const [replaced, ...removed] = ahead.slice(-150)
+      for (const name of removed) s.root.unlink(s.at(`d/${name}`))
+      s.root.unlink(s.at(`d/${replaced}`))
+      s.root.put(s.at(`d/${replaced}`), 'another')
+      assert.ok(isThere(seen[0]!))
+      while (s.root.call<string[]>('readdir', stream, 100).length > 0);
+      assert.deepEqual(removed.filter(isThere), [])
+      assert.equal(s.root.read(s.at(`d/${replaced}`)), 'another')
+    },
+  },
+  {
     title: 'an empty merged directory lists . and .. only',
     lines: [90],
     lowers: [{ d: dir({ a: whiteout() }) }, { d: dir({ a: 'x', b: 'x' }) }],

@@ -421,54 +421,46 @@ export class Rig {
     return result
   }
 
-  opendir(node: number): number {
+  /** The entries behind a cookie, as many as `size` bytes hold. */
+  readdirPart(node: number, cookie: number, size = OUT_CAPACITY): Dirent[] {
     this.enter()
-    const r = this.fs.opendir(node, 0)
-    return r < 0 ? r : this.fs.opened.handle
-  }
-
-  /** One READDIR (`size` bytes at most): names, types, inos, and the cookie after each. */
-  readdirPart(node: number, handle: number, offset: number, size = OUT_CAPACITY): Dirent[] {
-    this.enter()
-    const length = ok(this.fs.readdir(node, handle, offset, OUT, size), 'readdir')
+    const length = ok(this.fs.readdir(node, cookie, OUT, size), 'readdir')
     return parseDirents(OUT, length, 0)
   }
 
-  /** All of a directory. Throws. */
   readdir(path: string): Dirent[] {
     const node = ok(this.node(path), path)
-    const handle = ok(this.opendir(node), `opendir ${path}`)
-    try {
-      const all: Dirent[] = []
-      for (;;) {
-        const part = this.readdirPart(node, handle, all.at(-1)?.cookie ?? 0)
-        if (part.length === 0) return all
-        all.push(...part)
-      }
-    } finally {
-      this.fs.releasedir(node, handle)
+    const all: Dirent[] = []
+    for (;;) {
+      const part = this.readdirPart(node, all.at(-1)?.cookie ?? 0)
+      if (part.length === 0) return all
+      all.push(...part)
     }
   }
 
-  onReaddirplus: (name: string, attr: Attr) => void = () => {}
+  /** Called for each entry that READDIRPLUS looked up. */
+  onReaddirplus = (_name: string, _attr: Attr): void => {}
 
-  /** READDIRPLUS of all; the references it gives are booked. */
+  /** The same as READDIRPLUS gives it, with the nodes that it bound. */
+  readdirplusPart(node: number, cookie: number, size = OUT_CAPACITY): (Dirent & { node: number })[] {
+    this.enter()
+    const length = ok(this.fs.readdirplus(node, cookie, OUT, size))
+    return parseDirents(OUT, length, ENTRY_BYTES).map((entry) => {
+      const child = arena.u32[(entry.at - ENTRY_BYTES) >> 2]!
+      if (child !== 0) this.#take(child)
+      if (child !== 0) this.onReaddirplus(entry.name, this.readAttr(entry.at - ENTRY_BYTES + ENTRY_ATTR))
+      return { ...entry, node: child }
+    })
+  }
+
   readdirplus(path: string): (Dirent & { node: number })[] {
     const node = ok(this.node(path), path)
-    const handle = ok(this.opendir(node), `opendir ${path}`)
     const all: (Dirent & { node: number })[] = []
     for (;;) {
-      const length = ok(this.fs.readdirplus(node, handle, all.at(-1)?.cookie ?? 0, OUT, OUT_CAPACITY))
-      if (length === 0) break
-      for (const entry of parseDirents(OUT, length, ENTRY_BYTES)) {
-        const child = arena.u32[(entry.at - ENTRY_BYTES) >> 2]!
-        if (child !== 0) this.#take(child)
-        if (child !== 0) this.onReaddirplus(entry.name, this.readAttr(entry.at - ENTRY_BYTES + ENTRY_ATTR))
-        all.push({ ...entry, node: child })
-      }
+      const part = this.readdirplusPart(node, all.at(-1)?.cookie ?? 0)
+      if (part.length === 0) return all
+      all.push(...part)
     }
-    this.fs.releasedir(node, handle)
-    return all
   }
 
   /** Visible names of a directory, sorted, without the dots. */
