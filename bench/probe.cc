@@ -141,24 +141,27 @@ void missing(char** a) {
   });
 }
 
+// As fts(3) does it: a directory's names first, then their attributes.
 size_t walkFrom(int parent, const char* name) {
   const int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) fail(name);
   DIR* dir = fdopendir(fd);
   if (dir == nullptr) fail(name);
-  size_t count = 0;
+  std::vector<std::string> names;
   while (const dirent* entry = readdir(dir)) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) names.push_back(entry->d_name);
+  }
+  size_t count = names.size();
+  for (const std::string& each : names) {
     struct stat st;
-    if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) fail(entry->d_name);
-    count++;
-    if (S_ISDIR(st.st_mode)) count += walkFrom(fd, entry->d_name);
+    if (fstatat(fd, each.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) fail(each);
+    if (S_ISDIR(st.st_mode)) count += walkFrom(fd, each.c_str());
   }
   closedir(dir);
   return count;
 }
 
-// ROOT COUNT: find with attributes, as find(1) and ls -lR do it.
+// ROOT COUNT: find with attributes, as find(1), du(1) and ls -lR do it.
 void walk(char** a) {
   const uint64_t begin = now();
   const size_t count = walkFrom(AT_FDCWD, a[0]);
