@@ -52,6 +52,6 @@ export async function withRegistry<T>(
   try {
     return await work(client)
   } finally {
-    await client.close()
+    client.close()
   }
 }

@@ -4,16 +4,18 @@ import { createReadStream, createWriteStream, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { request } from 'undici'
 import type { AddedImage } from './add-image.js'
 import { close, openRoot } from './at.js'
 import { addLayer, type CommitOptions, type NewLayer, sourceDateEpoch } from './commit.js'
 import { compressionOf, readPlain } from './compression.js'
 import { Hasher } from './digest.js'
 import { StoreError } from './errors.js'
+import { dump, HttpClient, isCertificateError, isNetworkError, networkReason } from './http.js'
 import { packTreeLayer } from './pack.js'
 import { hostPlatform, type Platform } from './platform.js'
 import type { Operation } from './store.js'
+
+const REDIRECTS_MAX = 5
 
 /** Makes an image; `source` is a path, a URL, or a stream. */
 export async function importImage(
@@ -33,7 +35,7 @@ export async function importImage(
 
 async function layerOf(operation: Operation, source: string | Readable): Promise<NewLayer> {
   if (typeof source !== 'string') return describe(await spool(operation, source))
-  if (/^https?:\/\//.test(source)) return describe(await spool(operation, await download(operation, source)))
+  if (/^https?:\/\//.test(source)) return describe(await download(operation, source))
   const path = resolve(source)
   if (!statSync(path).isDirectory()) return describe(await spool(operation, createReadStream(path)))
   const fd = openRoot(path)
@@ -49,15 +51,32 @@ async function layerOf(operation: Operation, source: string | Readable): Promise
   }
 }
 
-async function download({ signal }: Operation, url: string): Promise<Readable> {
-  const answer = await request(url, { signal: signal ?? null })
-  if (answer.statusCode === 200) return answer.body
-  await answer.body.dump()
-  throw new StoreError('REGISTRY', `the server answered ${answer.statusCode}`)
+/** Copies what an HTTP server gives for a URL into a file. */
+async function download({ dir, signal }: Operation, first: string): Promise<string> {
+  const client = new HttpClient()
+  try {
+    let url = new URL(first)
+    for (let hops = 0; ; hops++) {
+      const { status, headers, body } = await client.request(url, {
+        signal,
+        headers: { 'user-agent': 'mica' },
+      })
+      if (status === 200) return await spool({ dir, signal }, body)
+      await dump(body)
+      if (headers.location === undefined || hops === REDIRECTS_MAX)
+        throw new StoreError('REGISTRY', `the server answered ${status}`)
+      url = new URL(headers.location, url)
+    }
+  } catch (error) {
+    if (signal?.aborted || (!isNetworkError(error) && !isCertificateError(error))) throw error
+    throw new StoreError('REGISTRY', networkReason(error as Error), { cause: error })
+  } finally {
+    client.close()
+  }
 }
 
 /** Copies what may change while we read it, or can be read only once. */
-async function spool({ dir, signal }: Operation, stream: Readable): Promise<string> {
+async function spool({ dir, signal }: Pick<Operation, 'dir' | 'signal'>, stream: Readable): Promise<string> {
   const path = join(dir, 'archive')
   await pipeline(stream, createWriteStream(path, { mode: 0o600 }), {
     ...(signal !== undefined && { signal }),

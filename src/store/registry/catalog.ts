@@ -1,10 +1,13 @@
 // What a registry has: its catalogue of repositories and the tags of one. Not all registries tell.
 
+import { parseJsonObject } from '../descriptor.js'
+import { bytesOf, dump } from '../http.js'
 import type { Reference } from '../reference.js'
 import type { RegistryClient } from './client.js'
 
 const PAGE = 1000
 const PAGES_MAX = 50
+const PAGE_MAX = 16 << 20
 
 async function pages(
   client: RegistryClient,
@@ -17,10 +20,10 @@ async function pages(
   for (let page = 0; path !== undefined && page < PAGES_MAX; page++) {
     const answer = await client.ask(path, { accept: [200, 404, 405], scope })
     if (answer.status !== 200) {
-      await answer.body.dump()
+      await dump(answer.body)
       return undefined
     }
-    const body = (await answer.body.json()) as Record<string, unknown>
+    const body = parseJsonObject(await bytesOf(answer.body, PAGE_MAX), 'the list')
     const list = body[member]
     if (Array.isArray(list)) found.push(...list.filter((each): each is string => typeof each === 'string'))
     const link = /<([^>]+)>;\s*rel="?next"?/.exec(String(answer.headers.link ?? ''))?.[1]
@@ -45,5 +48,5 @@ export function listTags(
 /** Tells whether the registry takes the credentials. Throws DENIED when it does not. */
 export async function checkLogin(client: RegistryClient): Promise<void> {
   const answer = await client.ask('', { accept: [200], scope: '' })
-  await answer.body.dump()
+  await dump(answer.body)
 }

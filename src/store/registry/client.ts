@@ -2,8 +2,16 @@
 // words. distribution-spec v1.1; distribution's token authentication. No image knowledge here.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici'
 import { StoreError } from '../errors.js'
+import {
+  bytesOf,
+  dump,
+  type HttpAnswer,
+  HttpClient,
+  isCertificateError,
+  isNetworkError,
+  networkReason,
+} from '../http.js'
 import type { Credentials } from './auth-file.js'
 import { type Challenge, parseChallenges } from './challenge.js'
 import { tlsOptions } from './tls.js'
@@ -16,10 +24,7 @@ export type RegistryOptions = {
   readonly signal?: AbortSignal | undefined
 }
 
-export type Answer = {
-  readonly status: number
-  readonly headers: Record<string, string | string[] | undefined>
-  readonly body: Dispatcher.ResponseData['body']
+export type Answer = HttpAnswer & {
   /** Where it came from, after redirects. */
   readonly url: URL
 }
@@ -44,21 +49,9 @@ const REDIRECTS_MAX = 5
 const RETRIES = 4
 const BACKOFF_MS = 300
 const RETRY_AFTER_MAX_MS = 30_000
-const CONNECT_MS = 15_000
-const IDLE_MS = 60_000
+const ERROR_MAX = 64 * 1024
+const TOKEN_MAX = 1 << 20
 const RETRYABLE_STATUS = new Set([408, 429, 500, 502, 503, 504])
-const NETWORK_CODES =
-  /^(?:ECONN\w+|EPIPE|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|EAI_AGAIN|ENOTFOUND|UND_ERR_(?:SOCKET|\w*TIMEOUT|ABORTED_STREAM|RES_\w+))$/
-
-/** Tells whether a failure is one of the network, so that trying again may help. */
-export function isNetworkError(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    const { code } = at as NodeJS.ErrnoException
-    if (typeof code === 'string' && NETWORK_CODES.test(code)) return true
-  }
-  return error instanceof Error && error.message === 'terminated'
-}
-
 /** Tells whether a host is this machine, where plain HTTP is no risk. */
 function isLoopback(domain: string): boolean {
   const host = domain.replace(/:[0-9]+$/, '')
@@ -69,7 +62,7 @@ export class RegistryClient {
   readonly domain: string
   readonly #credentials: Credentials | undefined
   readonly #signal: AbortSignal | undefined
-  readonly #agent: Dispatcher
+  readonly #http: HttpClient
   readonly #mayBePlain: boolean
   #scheme: 'https' | 'http' | undefined
   #finding: Promise<'https' | 'http'> | undefined
@@ -82,21 +75,11 @@ export class RegistryClient {
     this.#credentials = credentials
     this.#signal = signal
     this.#mayBePlain = !tlsVerify || isLoopback(domain)
-    const tls = { ...tlsOptions(domain), rejectUnauthorized: tlsVerify }
-    const options = {
-      connect: { ...tls, timeout: CONNECT_MS },
-      headersTimeout: IDLE_MS,
-      bodyTimeout: IDLE_MS,
-      connections: 8,
-    }
-    const hasProxy = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'].some(
-      (name) => process.env[name],
-    )
-    this.#agent = hasProxy ? new EnvHttpProxyAgent({ ...options, requestTls: tls }) : new Agent(options)
+    this.#http = new HttpClient({ ...tlsOptions(domain), rejectUnauthorized: tlsVerify })
   }
 
-  async close(): Promise<void> {
-    await this.#agent.destroy()
+  close(): void {
+    this.#http.close()
   }
 
   /** Returns the host's base URL, finding out (once) whether it speaks TLS. */
@@ -113,18 +96,13 @@ export class RegistryClient {
 
   async #speaksTls(host: string): Promise<boolean> {
     try {
-      const answer = await request(`https://${host}/v2/`, {
-        dispatcher: this.#agent,
-        signal: this.#signal ?? null,
-      })
-      await answer.body.dump()
+      const { body } = await this.#http.request(new URL(`https://${host}/v2/`), { signal: this.#signal })
+      await dump(body)
       return true
     } catch (error) {
       this.#signal?.throwIfAborted()
       // Anything but a wrong certificate: the plain try will say what is wrong.
-      return /CERT|SELF_SIGNED|ALTNAME|UNABLE_TO_VERIFY|DEPTH_ZERO/.test(
-        String((error as NodeJS.ErrnoException).code),
-      )
+      return isCertificateError(error)
     }
   }
 
@@ -145,7 +123,7 @@ export class RegistryClient {
       }
       if (query.accept.includes(answer.status)) return answer
       if (RETRYABLE_STATUS.has(answer.status) && attempt < retries) {
-        await answer.body.dump()
+        await dump(answer.body)
         await sleep(retryAfter(answer) ?? BACKOFF_MS * 2 ** attempt, undefined, { signal: this.#signal })
         continue
       }
@@ -168,7 +146,7 @@ export class RegistryClient {
     const authorization = await this.#answerChallenge(this.#challenge, query.scope)
     // The same once more would get the same answer.
     if (authorization === undefined || authorization === sent) return first
-    await first.body.dump()
+    await dump(first.body)
     return this.#send(url, query, authorization)
   }
 
@@ -213,7 +191,10 @@ export class RegistryClient {
         ? await this.#getToken(url, service, scope)
         : await this.#postToken(url, service, scope, identityToken)
     if (answer.status !== 200) throw await this.failure(answer)
-    const { token, access_token } = (await answer.body.json()) as { token?: unknown; access_token?: unknown }
+    const { token, access_token } = JSON.parse((await bytesOf(answer.body, TOKEN_MAX)).toString()) as {
+      token?: unknown
+      access_token?: unknown
+    }
     const found = typeof token === 'string' ? token : access_token
     if (typeof found !== 'string') throw new StoreError('REGISTRY', `${url.host} gave no token`)
     return found
@@ -248,10 +229,9 @@ export class RegistryClient {
     const { method = 'GET', headers = {}, body, length } = query
     let url = first
     for (let hops = 0; ; hops++) {
-      const answer = await request(url, {
-        dispatcher: this.#agent,
+      const answer = await this.#http.request(url, {
         method,
-        signal: this.#signal ?? null,
+        signal: this.#signal,
         headers: {
           'user-agent': 'mica',
           ...headers,
@@ -259,14 +239,12 @@ export class RegistryClient {
           // Never to another host: a blob's storage has its own signature in the URL.
           ...(authorization !== undefined && url.origin === first.origin && { authorization }),
         },
-        ...(body !== undefined && { body: body() as Uint8Array }),
+        ...(body !== undefined && { body: body() }),
       })
-      const { statusCode: status, headers: got } = answer
-      const location = got.location
-      const isRedirect = [301, 302, 303, 307, 308].includes(status) && typeof location === 'string'
-      if (!isRedirect || hops >= REDIRECTS_MAX || method === 'POST')
-        return { status, headers: got, body: answer.body, url }
-      await answer.body.dump()
+      const { location } = answer.headers
+      const isRedirect = [301, 302, 303, 307, 308].includes(answer.status) && typeof location === 'string'
+      if (!isRedirect || hops >= REDIRECTS_MAX || method === 'POST') return { ...answer, url }
+      await dump(answer.body)
       const next = new URL(location, url)
       if (url.protocol === 'https:' && next.protocol !== 'https:' && !isLoopback(next.host)) {
         throw new StoreError('REGISTRY', `${url.host} leads from HTTPS to HTTP (${next.host}); not followed`)
@@ -278,7 +256,7 @@ export class RegistryClient {
   /** Returns the error that an answer about `object` means, in the registry's own words where it has any. */
   async failure(answer: Answer, object = 'such thing'): Promise<StoreError> {
     const { status } = answer
-    const words = registryWords(await answer.body.text().catch(() => ''))
+    const words = registryWords(await textOf(answer))
     const said = words === '' ? '' : `: ${words}`
     const host = this.domain
     const login = this.#credentials === undefined ? `; mica login ${host} may help` : ''
@@ -293,25 +271,25 @@ export class RegistryClient {
 
   #unreachable(error: unknown): unknown {
     if (error instanceof StoreError || !(error instanceof Error)) return error
-    const { code = '', message } = (error.cause ?? error) as NodeJS.ErrnoException
     const host = this.domain
-    const reasons: Record<string, string> = {
-      ENOTFOUND: 'there is no such host',
-      EAI_AGAIN: 'its name can not be looked up (no network?)',
-      ECONNREFUSED: 'nobody answers there',
-      ENETUNREACH: 'there is no network',
-      EHOSTUNREACH: 'there is no way to it',
-    }
-    if (/CERT|SELF_SIGNED|ALTNAME|UNABLE_TO_VERIFY|DEPTH_ZERO/.test(code)) {
+    if (isCertificateError(error)) {
       return new StoreError(
         'REGISTRY',
-        `${host}: its certificate is not trusted (${message}); --tls-verify=false goes on anyway`,
+        `${host}: its certificate is not trusted (${error.message}); --tls-verify=false goes on anyway`,
       )
     }
-    if (/EPROTO|WRONG_VERSION/.test(code)) {
+    if (/EPROTO|WRONG_VERSION/.test(String((error as NodeJS.ErrnoException).code))) {
       return new StoreError('REGISTRY', `${host} does not speak TLS; --tls-verify=false allows plain HTTP`)
     }
-    return new StoreError('REGISTRY', `${host}: ${reasons[code] ?? message}`, { cause: error })
+    return new StoreError('REGISTRY', `${host}: ${networkReason(error)}`, { cause: error })
+  }
+}
+
+async function textOf({ body }: Answer): Promise<string> {
+  try {
+    return (await bytesOf(body, ERROR_MAX)).toString()
+  } catch {
+    return ''
   }
 }
 

@@ -3,6 +3,7 @@
 import { DOCUMENT_MAX, documentType, parseIndex, parseJsonObject, parseManifest } from '../descriptor.js'
 import { type Digest, digestOf, parseDigest } from '../digest.js'
 import { StoreError } from '../errors.js'
+import { bytesOf, isNetworkError } from '../http.js'
 import { parseImageConfig } from '../image-config.js'
 import { ACCEPTED_MANIFESTS, isIndexType } from '../media-types.js'
 import { nearest } from '../nearest.js'
@@ -11,21 +12,9 @@ import { checkPlatform, noPlatform } from '../platform-choice.js'
 import { DEFAULT_TAG, formatReference, type Reference, repositoryOf } from '../reference.js'
 import type { SourceImage } from '../source.js'
 import { listTags } from './catalog.js'
-import { type Answer, isNetworkError, type RegistryClient } from './client.js'
+import type { RegistryClient } from './client.js'
 
 type Document = { readonly bytes: Buffer; readonly mediaType: string; readonly digest: Digest }
-
-/** Returns an answer's body. Throws LIMIT when it is larger than any document. */
-async function bodyOf({ body }: Answer, max = DOCUMENT_MAX): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > max) throw new StoreError('LIMIT', `the registry sends a document of over ${max} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
-}
 
 function pullScope(path: string): string {
   return `repository:${path}:pull`
@@ -52,7 +41,7 @@ async function fetchDocument(client: RegistryClient, path: string, name: string)
     const near = isDigest ? [] : await tagsNear(client, path, name)
     throw new StoreError('NOT_FOUND', `${message}${near.length === 0 ? '' : `; there is ${near.join(', ')}`}`)
   }
-  const bytes = await bodyOf(answer)
+  const bytes = await bytesOf(answer.body, DOCUMENT_MAX)
   const digest = digestOf(bytes)
   if (name.includes(':') && digest !== name) {
     throw new StoreError('DIGEST', `wrong digest: asked for ${name}, ${client.domain} sent ${digest}`)
@@ -123,7 +112,7 @@ export async function pullSource(
     accept: [200],
     scope: pullScope(path),
   })
-  const config = await bodyOf(configAnswer)
+  const config = await bytesOf(configAnswer.body, DOCUMENT_MAX)
   if (digestOf(config) !== parseDigest(manifest.config.digest, 'the config')) {
     throw new StoreError(
       'DIGEST',

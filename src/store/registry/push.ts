@@ -5,10 +5,11 @@ import { createReadStream } from 'node:fs'
 import { blobPath, blobSize } from '../blob-store.js'
 import type { Digest } from '../digest.js'
 import { StoreError } from '../errors.js'
+import { dump, isNetworkError } from '../http.js'
 import { type FoundImage, readManifest, repoDigestsOf } from '../image-table.js'
 import { DEFAULT_TAG, type Reference, repositoryOf } from '../reference.js'
 import type { Operation } from '../store.js'
-import { type Answer, isNetworkError, type RegistryClient } from './client.js'
+import type { Answer, RegistryClient } from './client.js'
 
 const CHUNK = 8 << 20
 const UPLOADS = 3
@@ -48,7 +49,7 @@ export async function pushImage(
     accept: [201, 202],
     scope: target.scope,
   })
-  await answer.body.dump()
+  await dump(answer.body)
   store.db
     .prepare('INSERT OR REPLACE INTO repo_digests VALUES (?, ?, ?)')
     .run(repositoryOf(reference), image.manifest, image.id)
@@ -74,7 +75,7 @@ async function pushBlob(
   const { onProgress, store } = operation
   const { digest } = blob
   const head = await client.ask(`${path}/blobs/${digest}`, { method: 'HEAD', accept: [200, 404], scope })
-  await head.body.dump()
+  await dump(head.body)
   if (head.status === 200) {
     onProgress({ id: digest, status: 'exists' })
     return
@@ -109,7 +110,7 @@ async function begin(
     accept: [201, 202],
     scope: source === undefined ? scope : `${scope} repository:${source}:pull`,
   })
-  await answer.body.dump()
+  await dump(answer.body)
   return answer.status === 201 ? undefined : locationOf(client, answer)
 }
 
@@ -146,7 +147,7 @@ async function upload(
       // A chunk that came half is not to be sent again as if it had not.
       retries: 0,
     })
-    await answer.body.dump()
+    await dump(answer.body)
     location = locationOf(client, answer)
     at = end
     onProgress({ id: digest, status: 'uploading', current: at, total: size })
@@ -160,5 +161,5 @@ async function upload(
     scope,
     retries: 0,
   })
-  await answer.body.dump()
+  await dump(answer.body)
 }

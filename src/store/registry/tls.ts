@@ -4,13 +4,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
+import type { TlsOptions } from '../http.js'
 
-export type TlsOptions = { ca?: string[]; cert?: Buffer; key?: Buffer }
+type Found = { ca?: string[]; cert?: Buffer; key?: Buffer }
 
 /** Returns what to trust and to show for a host with port; nothing when no directory is there. */
 export function tlsOptions(domain: string, env: NodeJS.ProcessEnv = process.env): TlsOptions {
   const home = env.HOME ?? homedir()
-  const options: TlsOptions = {}
+  const options: Found = {}
   const dirs = [join(home, '.config/containers/certs.d'), '/etc/containers/certs.d', '/etc/docker/certs.d']
   for (const dir of dirs.map((each) => join(each, domain))) {
     let names: string[]
