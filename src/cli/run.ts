@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { isRunning, mountContainer, removeContainer, unmountContainer } from '../mount/container.js'
 import type { InitRequest } from '../mount/container-init.js'
 import { startContainer } from '../mount/container-run.js'
-import { UsageError } from '../mount/errors.js'
+import { reasonOf, UsageError } from '../mount/errors.js'
 import { startTime } from '../mount/mount-info.js'
 import { makePlaceholders } from '../mount/placeholders.js'
 import { SignalRelay } from '../mount/signal-relay.js'
@@ -48,7 +48,12 @@ async function runContainer(
     const { pid, ended } = await startContainer({ ...request, root: path }, signals)
     noteStarted(store, container.id, pid, startTime(pid))
     const status = await ended
-    noteEnded(store, container.id, status)
+    try {
+      noteEnded(store, container.id, status)
+    } catch (error) {
+      // The command may have filled the disk: its status counts all the same.
+      process.stderr.write(`mica: run ${container.imageName}: its end is not noted: ${reasonOf(error)}\n`)
+    }
     return status
   } finally {
     takeAway()

@@ -13,7 +13,7 @@ import { type FoundImage, readConfig } from './image-table.js'
 import { layerTree } from './layout.js'
 import { nearest } from './nearest.js'
 import { familiar } from './reference.js'
-import type { Store } from './store.js'
+import { removeContent, type Store } from './store.js'
 
 /** What a container was told when it was made; kept so that `diff`, `commit` and `ps` know it. */
 export type ContainerSettings = {
@@ -198,8 +198,20 @@ export function noteEnded({ db }: Store, id: string, exitStatus: number, now = D
 
 /** Removes a container, which must be neither running nor mounted. */
 export function deleteContainer(store: Store, id: string): void {
-  store.db.prepare('DELETE FROM containers WHERE id = ?').run(id)
-  discard(store, join(store.layout.containers, id))
+  const dir = join(store.layout.containers, id)
+  try {
+    deleteRow(store, id)
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'SQLITE_FULL') throw error
+    // What was written in it may be what fills the disk.
+    removeContent(join(dir, 'upper'))
+    deleteRow(store, id)
+  }
+  discard(store, dir)
+}
+
+function deleteRow({ db }: Store, id: string): void {
+  db.prepare('DELETE FROM containers WHERE id = ?').run(id)
 }
 
 /** Removes directories that have no row; for a time when nothing is being made. */

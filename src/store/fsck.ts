@@ -161,6 +161,8 @@ async function checkLayer(
       problem(words, repair)
     }
   } catch (error) {
+    // These say nothing about the layer.
+    if (['ENOSPC', 'EDQUOT', 'EMFILE'].includes(String((error as NodeJS.ErrnoException).code))) throw error
     problem((error as Error).message, false)
   } finally {
     removeTree(draft)

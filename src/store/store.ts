@@ -84,12 +84,16 @@ function sweepTmp(layout: Layout): void {
 
 /** Removes a directory with all that is in it, whatever the modes are; quietly when it is not there. */
 export function removeTree(path: string): void {
-  const fd = native.openPath(Buffer.from(path), 0o200000, 0)
-  if (fd >= 0) {
-    native.removeTree(fd)
-    native.close(fd)
-  }
+  removeContent(path)
   rmSync(path, { recursive: true, force: true })
+}
+
+/** Removes all that is in a directory, as far as it can be. */
+export function removeContent(path: string): void {
+  const fd = native.openPath(Buffer.from(path), 0o200000, 0)
+  if (fd < 0) return
+  native.removeTree(fd)
+  native.close(fd)
 }
 
 /**

@@ -1,11 +1,11 @@
 // A disk that is full, and outputs that are no files. Needs root.
 
 import { spawnSync } from 'node:child_process'
-import { readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { isRoot } from '../../src/store/at.js'
-import { needs, Sandbox } from './mica.js'
+import { needs, type Ran, Sandbox } from './mica.js'
 import { makeLayout } from './sample-images.js'
 
 t.setTimeout(120_000)
@@ -28,6 +28,30 @@ t.test('a disk that gets full while an image is unpacked leaves the store as it 
   t.equal((await sandbox.mica(['load', '-q', layout], { env })).status, 0)
   t.match((await sandbox.mica(['fsck', '-q'], { env })).out, 'all is well')
 })
+
+t.test(
+  'a container that fills the disk ends as its command does, and can be removed',
+  { skip: skip || needs('busybox') || (!existsSync('/dev/fuse') && 'needs /dev/fuse') },
+  async (t) => {
+    const sandbox = new Sandbox()
+    const small = sandbox.dir('small')
+    sandbox.run('mount', ['-t', 'tmpfs', '-o', 'size=30m', 'mica-test', small])
+    t.teardown(() => spawnSync('umount', [small]))
+    const mica = (...args: string[]): Promise<Ran> =>
+      sandbox.mica(args, { env: { MICA_ROOT: join(small, 'root') } })
+    t.equal((await mica('load', '-q', makeLayout(sandbox))).status, 0)
+    const fill = 'cat /dev/zero > /zeros; exit 7'
+    const left = await mica('run', '--name', 'full', 'layout:one', '/bin/sh', '-c', fill)
+    t.match(left, { status: 7, err: /No space[^\n]*\nmica: run layout:one: its end is not noted: .*full\n$/ })
+    t.match(await mica('commit', 'full', 'x'), { status: 1, out: '', err: /^mica: commit full: .+\n$/ })
+    t.match(await mica('fsck', '-q'), { status: 1, out: '', err: /^mica: fsck: .*no space left.*\n$/ })
+    t.match(await mica('rm', 'full'), { status: 0, err: '' })
+    t.match(await mica('run', '--rm', 'layout:one', '/bin/sh', '-c', fill), { status: 7, err: /No space/ })
+    t.equal((await mica('ps', '-aq')).out, '', 'it is gone')
+    t.match((await mica('fsck', '-q')).out, 'all is well')
+    t.same(readdirSync(join(small, 'root/containers')), [])
+  },
+)
 
 t.test('a device is written to, not replaced, and what it says is said', { skip }, async (t) => {
   const sandbox = new Sandbox()
