@@ -8,7 +8,7 @@ import { parseDigest } from './digest.js'
 import { diskUsage } from './disk-usage.js'
 import { sweepIndexes } from './layer-index.js'
 import { layerDir } from './layout.js'
-import { removeTree, type Store, whileIdle } from './store.js'
+import { removeTree, STORE_LOCK, type Store, whileIdle } from './store.js'
 
 /** What can go, or has gone. Bytes are those on disk. */
 export type Garbage = {
@@ -76,6 +76,10 @@ export function collect(store: Store): Garbage | undefined {
       rmSync(join(layout.partial, digest.slice('sha256:'.length)), { force: true })
     }
     sweepIndexes(store)
+    // Whoever takes one of these holds the store's lock, which is ours now.
+    for (const name of readdirSync(layout.locks)) {
+      if (name !== STORE_LOCK) rmSync(join(layout.locks, name), { force: true })
+    }
   })
   return garbage
 }

@@ -43,7 +43,8 @@ export type OperationOptions = {
   readonly onLostOwners?: ((owners: readonly string[]) => void) | undefined
 }
 
-const STORE_LOCK = 'store'
+/** Held shared by every operation. */
+export const STORE_LOCK = 'store'
 const PRIVATE = 0o700
 
 /** Opens the store at the root that `given` and the environment say; makes it if need be. */

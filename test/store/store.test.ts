@@ -31,7 +31,7 @@ async function ok(sandbox: Sandbox, ...args: string[]): Promise<Ran> {
 }
 
 /** What a store keeps, apart from its database: names of blobs and layers. */
-function kept({ root }: Sandbox): { blobs: string[]; layers: string[]; tmp: string[] } {
+function kept({ root }: Sandbox): Record<'blobs' | 'layers' | 'tmp', string[]> {
   const list = (name: string): string[] =>
     existsSync(join(root, name)) ? readdirSync(join(root, name)).sort() : []
   return { blobs: list('blobs/sha256'), layers: list('layers'), tmp: list('tmp') }
@@ -157,6 +157,7 @@ t.test('layers are shared, and go with the last image that has them', { skip }, 
   t.equal(kept(sandbox).layers.length, 1, 'the shared layer stays')
   await ok(sandbox, 'rmi', 'layout:one')
   t.same(kept(sandbox), { blobs: [], layers: [], tmp: [] })
+  t.same(readdirSync(join(sandbox.root, 'locks')), ['store'], 'nor do locks stay')
 })
 
 t.test('tags move, prune takes what has no name', { skip }, async (t) => {
