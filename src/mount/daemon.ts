@@ -101,9 +101,14 @@ export async function serve(request: MountRequest, log: Log, house: House = ALON
   }
 }
 
+/** Rings take a thread for each CPU, each as big as a mount; who wants them for an engine's mounts says so. */
+function ofHouse(options: MountOptions, { isShared }: House): MountOptions {
+  return isShared && options.transport === 'auto' ? { ...options, transport: 'dev-fuse' } : options
+}
+
 async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House): Promise<LiveMount> {
   const { given, mountpoint } = request
-  const choice = chooseTransport(request.options)
+  const choice = chooseTransport(ofHouse(request.options, house))
   const outer = takeOuterDevice()
   const isLibrary = choice.transport === 'fuse-native'
   const options =

@@ -33,9 +33,6 @@ async function serveOne(request: MountRequest, hosts: readonly Host[]): Promise<
   if (shownIn !== undefined) return post({ shownIn })
   const warnings: string[] = []
   log = createLog((line) => void warnings.push(line))
-  const given = { ...request.options }
-  // Rings take a thread for each CPU, each as big as a mount; who wants them for every mount says so.
-  if (request.options.transport === 'auto') request.options.transport = 'dev-fuse'
   try {
     current = await serve(request, log, { mounts: share, isShared: true })
   } catch (error) {
@@ -44,9 +41,9 @@ async function serveOne(request: MountRequest, hosts: readonly Host[]): Promise<
     return
   }
   log.redirect(logPath(current.record))
-  const { record, shared, workers, transport, agreement, device, header } = current
+  const { record, shared, workers, transport, agreement, device, header, host } = current
   const live = { record, shared, workers, transport, header, hasPassthrough: agreement.hasPassthrough }
-  post({ live, host: { ...current.host, options: given }, device, warnings })
+  post({ live, host, device, warnings })
   tidyLater()
   const end = await current.whenEnded
   current = undefined

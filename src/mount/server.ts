@@ -31,6 +31,7 @@ const LENGTH_DIGITS = 8
 const IDLE_MS = 30_000
 /** Threads that are kept for mounts to come. */
 const SPARE_THREADS = 2
+const SPARE_DELAY_MS = 200
 /** Open files that each mount should find room for. */
 const FILES_PER_MOUNT = 1024
 const MOUNTS_MAX = 512
@@ -86,7 +87,7 @@ export class MountServer {
       log(`no server at ${path}: ${(error as Error).message}`)
       return undefined
     }
-    made.#keepSpare()
+    made.#keepSpareLater()
     return made
   }
 
@@ -222,7 +223,7 @@ export class MountServer {
     const thread = this.#spare.pop() ?? new MountThread(this.#room, this.#log)
     clearTimeout(this.#idle)
     this.#busy.add(thread)
-    if (this.#spare.length === 0) setTimeout(() => this.#keepSpare(), SPARE_DELAY_MS)
+    this.#keepSpareLater()
     return thread
   }
 
@@ -238,9 +239,12 @@ export class MountServer {
     this.#settle()
   }
 
-  #keepSpare(): void {
-    if (this.#spare.length === 0 && !this.#isStopping)
+  /** Whoever just mounted something is about to use it, and needs the CPUs. */
+  #keepSpareLater(): void {
+    setTimeout(() => {
+      if (this.#spare.length > 0 || this.#isStopping) return
       this.#spare.push(new MountThread(this.#room, this.#log))
+    }, SPARE_DELAY_MS).unref()
   }
 
   #settle(): void {
@@ -257,9 +261,6 @@ export class MountServer {
     this.#done()
   }
 }
-
-/** When a spare thread has been taken, the next one waits until the mount's user has begun. */
-const SPARE_DELAY_MS = 200
 
 /** What would need more than arguments is left to a process in the caller's place. */
 function isForUs({ instead, mountpoint, options }: MountRequest): boolean {
