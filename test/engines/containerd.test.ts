@@ -94,6 +94,17 @@ t.test('a container changes the same, says the same, and its diff is the same', 
   t.strictSame(mica, kernel)
 })
 
+t.test('a container in a user namespace has the image\u2019s owners, and nothing is chowned', async (t) => {
+  const ids = ['--uidmap', '0:100000:65536', '--gidmap', '0:100000:65536', '--remap-labels']
+  const script =
+    'stat -c "%u %g %n" /etc/kept /var/log; echo x > /etc/mine; stat -c "%u %g" /etc/mine; cat /proc/self/uid_map'
+  const { status, out, err } = engine.ctr(
+    ...['run', '--rm', '--snapshotter', 'mica', ...ids, IMAGE, 'mapped', '/bin/sh', '-c', script],
+  )
+  t.equal(status, 0, err)
+  t.match(out, /^0 0 \/etc\/kept\n7 8 \/var\/log\n0 0\n\s+0 +100000 +65536\n$/)
+})
+
 t.test('twenty containers live at once, each with changes of its own', async (t) => {
   const script = (i: number): string =>
     `echo ${i} > /tmp/mine; echo ${i} >> /etc/kept; sleep 1; cat /tmp/mine /etc/kept; rm /etc/two`

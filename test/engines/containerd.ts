@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -31,10 +32,19 @@ export function noContainerd(...more: readonly string[]): string | false {
   return false
 }
 
-const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(
-  delimiter,
-)
+/** Another containerd than the system's is in the folder that this names. */
+const OTHER = process.env.MICA_TEST_CONTAINERD
+export const SYSTEM_PATH = [
+  ...(OTHER === undefined ? [] : [OTHER]),
+  ...['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'],
+].join(delimiter)
 const PATIENCE_MS = 60_000
+
+/** Returns the first number of containerd's version. */
+export function majorVersion(): number {
+  const { stdout } = spawnSync('containerd', ['--version'], { encoding: 'utf8', env: { PATH: SYSTEM_PATH } })
+  return Number(/\b(\d+)\.\d+\.\d+/.exec(stdout)?.[1] ?? 0)
+}
 
 export type Ran = { readonly status: number | null; readonly out: string; readonly err: string }
 
@@ -68,6 +78,8 @@ export class Containerd {
     mountProgram = true,
     names = ['mica'],
   }: { mountProgram?: boolean; names?: readonly string[] } = {}) {
+    // Root of a user namespace passes through as anybody.
+    chmodSync(this.folder, 0o711)
     const bin = join(this.folder, 'bin')
     mkdirSync(bin)
     if (mountProgram) symlinkSync(join(packageRoot, 'bin/mica-overlay'), join(bin, 'mica-overlay'))
@@ -89,7 +101,7 @@ state = ${JSON.stringify(join(this.folder, 'state'))}
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
   address = ${JSON.stringify(this.#address)}
-${names.map((name) => this.#plugin(name)).join('')}`,
+${names.map((name) => this.#plugin(name)).join('')}${majorVersion() < 2 ? '' : this.#unpacking(names)}`,
     )
   }
 
@@ -98,7 +110,21 @@ ${names.map((name) => this.#plugin(name)).join('')}`,
   }
 
   #plugin(name: string): string {
-    return `[proxy_plugins.${name}]\n  type = "snapshot"\n  address = ${JSON.stringify(this.#socket(name))}\n`
+    return `[proxy_plugins.${name}]
+  type = "snapshot"
+  capabilities = ["remap-ids"]
+  address = ${JSON.stringify(this.#socket(name))}
+`
+  }
+
+  /** What containerd 2.x needs to unpack for others than its default. */
+  #unpacking(names: readonly string[]): string {
+    const one = (name: string): string =>
+      `[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = ${JSON.stringify(name)}
+`
+    return ['overlayfs', ...names].map(one).join('')
   }
 
   #log(name: string): number {
