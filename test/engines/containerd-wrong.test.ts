@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { packageRoot } from '../support/package-root.js'
-import { Containerd, majorVersion, noContainerd, SYSTEM_PATH } from './containerd.js'
+import { Containerd, noContainerd, SYSTEM_PATH, version } from './containerd.js'
 import { writeTestImage } from './containerd-images.js'
 
 type Assertions = Pick<typeof t, 'equal' | 'testdir'>
@@ -60,7 +60,7 @@ function dump(t: Assertions, config: string): string {
   return done.stdout.replaceAll("'", '"')
 }
 
-const isOld = skip || (majorVersion() >= 2 ? 'this is containerd 2' : false)
+const isOld = skip || (version() >= 200 ? 'this is containerd 2' : false)
 t.test('the printed configuration for containerd 1.x is one', { skip: isOld }, async (t) => {
   const blocks = printed('1.x')
   t.equal(blocks.length, 2)
@@ -72,7 +72,7 @@ t.test('the printed configuration for containerd 1.x is one', { skip: isOld }, a
   t.match(seen, '      snapshotter = "mica"\n')
 })
 
-const isNew = skip || (majorVersion() < 2 ? 'this is containerd 1' : false)
+const isNew = skip || (version() < 200 ? 'this is containerd 1' : false)
 t.test('the printed configuration for containerd 2.x is one', { skip: isNew }, async (t) => {
   const blocks = printed('2.x')
   t.equal(blocks.length, 1)

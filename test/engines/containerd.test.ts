@@ -1,9 +1,9 @@
 // Debian's containerd on mica, beside its own overlayfs snapshotter: the same images, trees, diffs, sizes.
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { snapshot } from '../store/snapshot.js'
-import { Containerd, noContainerd, until } from './containerd.js'
+import { Containerd, noContainerd, until, version } from './containerd.js'
 import { writeDeepImage, writeTestImage } from './containerd-images.js'
 
 const IMAGE = 'docker.io/library/test:latest'
@@ -103,6 +103,25 @@ t.test('a container in a user namespace has the image\u2019s owners, and nothing
   )
   t.equal(status, 0, err)
   t.match(out, /^0 0 \/etc\/kept\n7 8 \/var\/log\n0 0\n\s+0 +100000 +65536\n$/)
+})
+
+const always = version() < 107 ? 'ctr images mount of containerd 1.6 takes overlayfs always' : false
+t.test('ctr images mount shows an image, read-only or not', { skip: always }, async (t) => {
+  const path = at('shown')
+  mkdirSync(path)
+  const whole = treeOf('overlayfs', top)
+  for (const flags of [[], ['--rw']]) {
+    engine.ok('images', 'mount', '--snapshotter', 'mica', ...flags, IMAGE, path)
+    t.strictSame(
+      snapshot(path, (each) => each !== ''),
+      whole,
+    )
+    const write = (): void => writeFileSync(join(path, 'etc/kept'), 'written')
+    if (flags.length === 0) t.throws(write, { code: 'EROFS' })
+    else write()
+    engine.ok('images', 'unmount', '--snapshotter', 'mica', '--rm', path)
+  }
+  t.strictSame(treeOf('mica', top), whole, 'what was written went with the mount')
 })
 
 t.test('twenty containers live at once, each with changes of its own', async (t) => {

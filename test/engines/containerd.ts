@@ -40,10 +40,11 @@ export const SYSTEM_PATH = [
 ].join(delimiter)
 const PATIENCE_MS = 60_000
 
-/** Returns the first number of containerd's version. */
-export function majorVersion(): number {
+/** Returns containerd's version, 1.6 as 106. */
+export function version(): number {
   const { stdout } = spawnSync('containerd', ['--version'], { encoding: 'utf8', env: { PATH: SYSTEM_PATH } })
-  return Number(/\b(\d+)\.\d+\.\d+/.exec(stdout)?.[1] ?? 0)
+  const [, major = 0, minor = 0] = /\b(\d+)\.(\d+)\.\d+/.exec(stdout) ?? []
+  return Number(major) * 100 + Number(minor)
 }
 
 export type Ran = { readonly status: number | null; readonly out: string; readonly err: string }
@@ -101,7 +102,7 @@ state = ${JSON.stringify(join(this.folder, 'state'))}
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
   address = ${JSON.stringify(this.#address)}
-${names.map((name) => this.#plugin(name)).join('')}${majorVersion() < 2 ? '' : this.#unpacking(names)}`,
+${names.map((name) => this.#plugin(name)).join('')}${version() < 200 ? '' : this.#unpacking(names)}`,
     )
   }
 
