@@ -55,9 +55,11 @@ t.test('a thread steps back, and comes forward when it has nothing to do', { ski
 t.test('with a CPU it is pinned to that, until it comes forward', { skip }, async (t) => {
   const before = allowed()
   const cpu = native.cpuOf(process.pid)
-  t.equal(await stepBack(cpu), 0)
-  t.equal(allowed(), String(cpu))
-  t.equal(native.stepBack(cpu), 0, 'again: nothing to do')
+  const attempt = async () => [await stepBack(cpu), allowed(), native.stepBack(cpu)]
+  let seen = await attempt()
+  // On a busy machine the guard may come in between: the second step is refused then.
+  for (const end = Date.now() + 20_000; seen[2] === -EAGAIN && Date.now() < end; ) seen = await attempt()
+  t.strictSame(seen, [0, String(cpu), 0], 'again there is nothing to do')
   t.equal(native.stepForward(), 0)
   t.equal(allowed(), before)
   t.equal(await until(SCHED_OTHER, 1000), SCHED_OTHER)
