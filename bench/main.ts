@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { DRIVERS, type Driver } from './drivers.js'
 import { Fixtures } from './fixtures.js'
+import { makeImage, removeImage } from './image.js'
 import { describeMachine, machineLines } from './machine.js'
 import { plotsOf } from './plots.js'
 import { Interrupted, Probe, packageRoot, runProgram } from './probe.js'
@@ -32,6 +33,7 @@ type Options = {
   quick?: boolean
   requests?: boolean
   publish?: boolean
+  image?: number
   dir: string
   show?: string
   list?: boolean
@@ -97,13 +99,25 @@ async function presentDrivers(
   return present
 }
 
+/** Measures in the folder that was given, or on a file system of its own in there. */
 async function measure(names: readonly string[], given: Options): Promise<Results> {
-  const only = [...names, ...(given.only ?? [])]
-  const questions = chosen('question', QUESTIONS, only.length > 0 ? only : undefined)
-  const wanted = chosen('driver', DRIVERS, given.drivers)
   if (process.getuid?.() !== 0) throw new Error('mounting needs root')
   const folder = resolve(given.dir)
   sweep(folder)
+  if (given.image === undefined) return await measureIn(folder, names, given)
+  sweep(join(folder, 'ext4'))
+  const image = makeImage(folder, given.image)
+  try {
+    return await measureIn(image.folder, names, given)
+  } finally {
+    image.remove()
+  }
+}
+
+async function measureIn(folder: string, names: readonly string[], given: Options): Promise<Results> {
+  const only = [...names, ...(given.only ?? [])]
+  const questions = chosen('question', QUESTIONS, only.length > 0 ? only : undefined)
+  const wanted = chosen('driver', DRIVERS, given.drivers)
   const probe = new Probe(join(folder, 'bin'))
   const isQuick = given.quick === true
   const base = isQuick ? QUICK : FULL
@@ -176,6 +190,8 @@ async function run(names: readonly string[], options: Options): Promise<void> {
     for (const { id, title } of DRIVERS) process.stdout.write(`${id.padEnd(18)}${title}\n`)
   } else if (options.clean) {
     sweep(options.dir)
+    sweep(join(options.dir, 'ext4'))
+    removeImage(options.dir)
     for (const name of ['trees', 'run', 'bin', 'index']) {
       const path = join(options.dir, name)
       if (existsSync(path)) rmSync(path, { recursive: true })
@@ -200,6 +216,7 @@ const command = new Command('bench')
   .option('--publish', 'write bench/RESULTS.md and its plots')
   .option('--show <file>', 'measure nothing, show what a run has kept')
   .option('--dir <folder>', 'where inputs are kept and mounts are made', join(tmpdir(), 'mica-bench'))
+  .option('--image <GiB>', 'measure on an ext4 of this size, with a journal, in a file in that folder', count)
   .option('--clean', 'remove the inputs')
   .option('--list', 'list questions and drivers')
   .addHelpText(
