@@ -61,8 +61,9 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
   const t = u.t
   const hash = hashName(parent, u.bytes, name, length)
   const isDir = found.mode >>> 12 === T_DIR
-  const mayBeLinked = !isDir && found.nlink > 1 && (found.markers & M_PRISTINE) === 0
-  const hidden = mayBeLinked && t.header[H_LINKS_REMOVED] !== 0 ? countHidden(u) : 0
+  // One link is enough: the name that an open file was known by may be gone.
+  const mayBeKnown = !isDir && (found.markers & M_PRISTINE) === 0
+  const hidden = mayBeKnown && found.nlink > 1 && t.header[H_LINKS_REMOVED] !== 0 ? countHidden(u) : 0
   t.lock()
   let dentry = findDentry(t, parent, hash, u.bytes, name, length)
   if (dentry !== 0) {
@@ -83,10 +84,13 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
     dentry = 0
   }
   let node = 0
-  if (mayBeLinked) node = findLinked(t, found.ino[0]!, found.ino[1]!, found.layer)
-  // A copy for open handles alone is being made: it will not be at this name.
-  const away = F_NAMELESS | F_COPYING
-  if (node !== 0 && (t.nodes[at(node) + N_INFO]! & away) === away) node = 0
+  if (mayBeKnown) node = findLinked(t, found.ino[0]!, found.ino[1]!, found.layer)
+  if (node !== 0) {
+    const info = t.nodes[at(node) + N_INFO]!
+    // A copy for open handles alone is being made: it will not be at this name.
+    const away = F_NAMELESS | F_COPYING
+    if ((info & away) === away || (info & TYPE_MASK) !== found.mode >>> 12) node = 0
+  }
   const isNew = node === 0
   if (isNew) {
     node = newNode(u, isDir)

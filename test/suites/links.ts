@@ -88,6 +88,32 @@ const links: Case[] = [
     },
   },
   {
+    title: 'a file that is open by a name that has gone is one with its last name',
+    lines: [60, 72],
+    lowers: [{ a: 'some text', b: link('a') }],
+    upper: { c: 'some text', d: link('c') },
+    run(s) {
+      for (const [open, last] of [
+        ['a', 'b'],
+        ['c', 'd'],
+      ] as const) {
+        const fd = s.root.open(s.at(open), O_RDWR)
+        s.root.unlink(s.at(open))
+        const size = () => s.root.fstat(fd).size
+        assert.equal(size(), 9)
+        assert.equal(s.root.pread(fd, 100, 0), 'some text')
+        s.other.put(s.at(last), 'MORE of it', O_WRONLY)
+        assert.deepEqual([size(), s.root.pread(fd, 100, 0)], [10, 'MORE of it'], last)
+        assert.deepEqual([s.root.fstat(fd).nlink, nlink(s, last)], [1, 1], last)
+        s.root.pwrite(fd, 'less', 0)
+        assert.equal(s.other.read(s.at(last)), 'less of it', last)
+        s.other.link(s.at(last), s.at(`${last}2`))
+        assert.equal(s.root.fstat(fd).nlink, 2, last)
+        s.root.close(fd)
+      }
+    },
+  },
+  {
     title: 'nlink is right on the first stat',
     lines: [61],
     lowers: [{ a: 'x', d: dir({ b: link('a'), c: link('a') }) }],

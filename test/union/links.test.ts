@@ -21,6 +21,29 @@ t.test('two names of a lower file are one node', { skip }, async (t) => {
   rig.end()
 })
 
+t.test(
+  'the last name of a file is its node although the name that it is open by has gone',
+  { skip },
+  async (t) => {
+    for (const [lowers, upper] of [
+      [[{}], twins],
+      [[twins], {}],
+    ] as const) {
+      const rig = new Rig(makeFolders([...lowers], upper))
+      const open = rig.open('a', O_RDWR)
+      const node = rig.files.get(open)
+      t.equal(rig.unlink('a'), 0)
+      t.equal(rig.node('d/b'), node)
+      t.equal(rig.stat('d/b').nlink, 1)
+      t.equal(rig.writeHandle(open, 'TW'), 2)
+      t.equal(rig.read('d/b'), 'TWin')
+      t.strictSame(rig.problems(), [])
+      t.strictSame(rig.problemsAtRest(), [])
+      rig.end()
+    }
+  },
+)
+
 t.test('names of one inode in two layers are two nodes that both work', { skip }, async (t) => {
   const folders = makeFolders([{}, { y: 'shared' }])
   linkSync(join(folders.lowers[1]!, 'y'), join(folders.lowers[0]!, 'x'))
