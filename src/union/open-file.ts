@@ -18,6 +18,7 @@ import { closeDoomed, reap } from './bind.js'
 import { ALL, copyUp } from './copy-up.js'
 import {
   at,
+  F_COPYING,
   F_DEAD,
   F_LIGHT,
   F_LOWER_BACKING,
@@ -141,7 +142,8 @@ function openSmall(u: Union, node: number, fd: number, size: number): number {
       t.unlock()
       return openReal(u, node, fd, true, false)
     }
-    const isNew = (t.nodes[n + N_INFO]! & F_LIGHT) === 0 && t.nodes[n + N_IO] === 0
+    // A copy-up that is under way does not wait: what is stored after it would be the old bytes.
+    const isNew = (t.nodes[n + N_INFO]! & (F_LIGHT | F_COPYING)) === 0 && t.nodes[n + N_IO] === 0
     if (!isNew || size === 0 || size > STORE_MAX || u.hasNoStore) break
     // Nobody has it open, so the kernel waits for no READ of it, and all who would open or change it wait
     // for us: else storing could wait for a page that a READ of this worker's is to fill.
