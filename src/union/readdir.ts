@@ -83,7 +83,8 @@ export function readDirectoryPlus(
   const first = snapshotFor(u, node, cookie)
   if (first < 0) return first
   const isOld = isAged(t, first)
-  const room = plusBytes(t, capacity)
+  // Behind the last record, too, is a word of ours.
+  const room = plusBytes(t, capacity) - NUL_BYTES
   const hasIndex = u.index !== null && t.nodes[at(node) + N_STACKED] !== 0
   let used = 0
   batch.count = 0
@@ -98,7 +99,6 @@ export function readDirectoryPlus(
     u.u32.fill(0, entry >> 2, (entry + ENTRY_BYTES) >> 2)
     const to = (entry + ENTRY_BYTES) >> 2
     for (let i = 0; i < record >> 2; i++) u.i32[to + i] = t.blocks[r + i]!
-    // A name that fills its record has no NUL in it, and is looked up from there.
     u.i32[to + (record >> 2)] = 0
     const name = entry + ENTRY_BYTES + R_NAME
     if (!isDots(u.bytes, name, length) && !enterKnown(u, node, name, length, entry)) {
@@ -118,6 +118,9 @@ export function readDirectoryPlus(
   endReading(t, first, used)
   return used
 }
+
+/** A name that fills its record has no NUL in it, and is looked up from there. */
+const NUL_BYTES = 4
 
 /** Files of one layer that are to be looked at together. */
 const BATCH = 256

@@ -4,8 +4,8 @@ import t from 'tap'
 import { type Native, native } from '../../src/sys/native.js'
 import { BLOCK_BYTES } from '../../src/union/state.js'
 import { checkTables } from './consistency.js'
-import { type Tree, whiteout } from './disk.js'
-import { makeFolders, ok, Rig } from './rig.js'
+import { arena, type Tree, whiteout } from './disk.js'
+import { makeFolders, OUT, ok, Rig } from './rig.js'
 
 const skip = process.getuid?.() !== 0 && 'needs root'
 
@@ -41,6 +41,22 @@ t.test('the cookie after any entry goes on with the next', { skip }, async (t) =
   for (const [i, { cookie }] of all.entries()) {
     t.equal(rig.readdirPart(1, cookie, 400)[0]?.name, all[i + 1]?.name)
   }
+  rig.end()
+})
+
+t.test('READDIRPLUS writes nothing behind the room that it was given', { skip }, async (t) => {
+  const rig = new Rig(makeFolders([many(60)]))
+  const whole = rig.readdirplusPart(1, 0)
+  for (const { at, name } of whole.slice(20)) {
+    const size = at + ((24 + name.length + 7) & ~7) - OUT
+    for (const room of [size - 8, size, size + 8]) {
+      const end = (OUT + room) >> 2
+      arena.u32[end] = 0x12345678
+      rig.readdirplusPart(1, 0, room)
+      if (arena.u32[end] !== 0x12345678) t.fail(`${room} bytes`)
+    }
+  }
+  t.strictSame(rig.problemsAtRest(), [])
   rig.end()
 })
 
