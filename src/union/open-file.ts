@@ -200,7 +200,9 @@ function store(u: Union, node: number, fd: number, size: number): void {
 
 /** Opens what locate() found. Lower files are opened without touching their atime. */
 function openAddress(u: Union, flags: number, isLower: boolean): number {
-  if (!isLower) return u.sys.openAt(u.fd, u.ref, flags & KEPT_FLAGS)
+  // O_RDONLY | O_TRUNC cuts all the same, which takes an fd that may write.
+  const isCutOnly = (flags & (O_ACCMODE | O_TRUNC)) === O_TRUNC
+  if (!isLower) return u.sys.openAt(u.fd, u.ref, (flags & KEPT_FLAGS) | (isCutOnly ? O_RDWR : 0))
   const fd = u.sys.openAt(u.fd, u.ref, O_RDONLY | O_NOATIME)
   return fd === -EPERM ? u.sys.openAt(u.fd, u.ref, O_RDONLY) : fd
 }

@@ -497,6 +497,21 @@ const data: Case[] = [
     },
   },
   {
+    title: 'open for reading alone with O_TRUNC cuts the file',
+    lines: [34],
+    lowers: [{ small: 'lower', big: filled('0123456789abcdef', mib) }],
+    upper: { up: 'upper' },
+    run(s) {
+      for (const name of ['small', 'big', 'up']) {
+        const fd = s.root.open(s.at(name), O_RDONLY | O_TRUNC)
+        assert.deepEqual([s.root.fstat(fd).size, s.root.lstat(s.at(name)).size], [0, 0], name)
+        assert.equal(s.root.errno('write', fd, 'x'), 'EBADF')
+        s.root.put(s.at(name), 'new', O_WRONLY)
+        assert.equal(s.root.pread(fd, 10, 0), 'new', name)
+      }
+    },
+  },
+  {
     title: 'truncate leaves the first bytes',
     lines: [35],
     lowers: [{ f: filled('0123456789', 200_000), g: 'short' }],
