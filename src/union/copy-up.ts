@@ -88,7 +88,7 @@ const QUICK_BYTES = 128 * 1024
 /** The whole file. */
 export const ALL = Number.MAX_SAFE_INTEGER
 
-/** Body: nodeid, offset (-1: no data), length; 64 bits each. */
+/** Body: nodeid, offset (-1: no data), length (0: to the end); 64 bits each. */
 const FUSE_NOTIFY_INVAL_INODE = 2
 
 const PARENT_STAT = SCRATCH_STAT + 256
@@ -543,10 +543,22 @@ function finish(u: Union, node: number, r: number, temp: number): number {
  * of ours may hold (fs/fuse/inode.c:fuse_reverse_inval_inode() with a negative offset).
  */
 function dropKeptAttributes(u: Union, node: number): void {
+  invalidate(u, node, -1)
+}
+
+/**
+ * Has the kernel read a directory again that it keeps the listing of. Waits for no request, as pages of a
+ * listing are locked while the kernel copies from them only.
+ */
+export function dropKeptListing(u: Union, node: number): void {
+  invalidate(u, node, 0)
+}
+
+function invalidate(u: Union, node: number, offset: 0 | -1): void {
   const w = SCRATCH_NOTIFY >> 2
   u.i32.fill(0, w, w + 6)
   u.i32[w] = node
-  u.i32.fill(-1, w + 2, w + 4)
+  u.i32.fill(offset, w + 2, w + 4)
   u.sys.notify(u.config.device, FUSE_NOTIFY_INVAL_INODE, SCRATCH_NOTIFY, 24)
 }
 

@@ -9,7 +9,7 @@ import { SCRATCH_VALUE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { findBound } from './bind.js'
 import { beginChange, cancelChange, endChange, hasLower, nodeOf, unname } from './change.js'
-import { copyUp, markImpure, upperDir } from './copy-up.js'
+import { copyUp, dropKeptListing, markImpure, upperDir } from './copy-up.js'
 import { addDentry, findDentry, hashName, removeDentry } from './dentry-table.js'
 import { freeReals, readReals, writeReals } from './dir-stack.js'
 import { noteRemovedLink } from './hard-links.js'
@@ -100,6 +100,10 @@ export function renameNode(
   if (r === 0) swapDentries(u)
   endChange(u, from.node, to.node)
   u.t.unlock()
+  if (r === 0) {
+    dropOldDots(u, from.node)
+    dropOldDots(u, to.node)
+  }
   return r
 }
 
@@ -118,12 +122,18 @@ function conclude(u: Union): number {
   t.unlock()
   if (spare >= 0) u.sys.close(spare)
   if (wasDir) u.dirs.drop(to.node, 0)
+  dropOldDots(u, from.node)
   return bound ? 0 : -ENOMEM
 }
 
 /** Under the lock: the list of a directory that got another parent has another `..`. */
 function movedBelow(u: Union, node: number, parent: number, newParent: number): void {
   if (parent !== newParent && isDir(u, node)) directoryChanged(u.t, node)
+}
+
+/** The kernel keeps the listing of a directory that got another parent, with the old `..` in it. */
+function dropOldDots(u: Union, node: number): void {
+  if (from.parent !== to.parent && isDir(u, node)) dropKeptListing(u, node)
 }
 
 /** No fd, where -1 would be an errno. */
