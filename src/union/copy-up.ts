@@ -41,11 +41,12 @@ import { S_IFMT, S_IFREG } from './attr.js'
 import { supersede } from './bind.js'
 import { D_PARENT } from './dentry-table.js'
 import { readReals, releasePaths, writeReals } from './dir-stack.js'
-import { copyUpOtherNames, takeBackNames } from './hard-links.js'
+import { copyUpOtherNames, findOtherNames, takeBackNames } from './hard-links.js'
 import {
   at,
   F_COPYING,
   F_IMPURE,
+  F_LINKED,
   F_NAMELESS,
   F_PRISTINE,
   F_STALE,
@@ -355,13 +356,21 @@ function isUserXattr(bytes: Uint8Array, name: number): boolean {
 function copyUpFile(u: Union, node: number, length: number): number {
   const t = u.t
   const n = at(node)
+  let hasAsked = false
   for (let attempt = 0; attempt < 1000; attempt++) {
     t.lock()
     const parent = parentOf(u, node)
+    const hasLinks = (t.nodes[n + N_INFO]! & (F_LINKED | F_UPPER | F_STALE)) === F_LINKED
     t.unlock()
     if (parent !== 0) {
       const parentFd = upperDir(u, parent)
       if (parentFd < 0) return parentFd
+    } else if (hasLinks && !hasAsked) {
+      // Its other names are the copy's.
+      hasAsked = true
+      const e = findOtherNames(u, node)
+      if (e < 0) return e
+      continue
     }
     const r = locate(u, node)
     if (r < 0) return r

@@ -6,13 +6,13 @@
 // A layer without an index is scanned for its link groups once per worker, when a file with links is
 // first copied up or counted: names are found by d_ino, so that no file is looked at.
 
-import { ENOENT, EOPNOTSUPP, EPERM, isAbsent } from '../base/errno.js'
+import { ENOENT, ENOMEM, EOPNOTSUPP, EPERM, isAbsent } from '../base/errno.js'
 import { SCRATCH_LIST, SCRATCH_PATH, SCRATCH_STAT, STAT_MODE } from '../vfs/arena.js'
 import { copyName, dirFd } from './address.js'
 import { bind, forget } from './bind.js'
 import { markImpure, upperDir, writeTimes } from './copy-up.js'
-import { D_NEXT, D_PARENT } from './dentry-table.js'
-import { at, F_LINKED, F_UPPER, N_DENTRY, N_INFO, N_INO, N_LAYER, T_DIR } from './inode-table.js'
+import { addDentry, D_NEXT, D_PARENT, findDentry, hashName } from './dentry-table.js'
+import { at, F_LINKED, F_NAMELESS, F_UPPER, N_DENTRY, N_INFO, N_INO, N_LAYER, T_DIR } from './inode-table.js'
 import { find, found, M_REDIRECT, readMarkers } from './lookup.js'
 import { PART_NAME } from './scratch.js'
 import { ageSnapshot } from './snapshot.js'
@@ -52,6 +52,27 @@ export function copyUpOtherNames(
   if (r === 0) r = eachVisible(u, nodes[n + N_LAYER]!, nodes[n + N_INO]!, nodes[n + N_INO + 1]!, link)
   if (r < 0) takeBackNames(u)
   return r
+}
+
+/**
+ * Gives a lower file that nothing names any more, but an open file holds, the names that it still shows by
+ * and that nobody has looked up. Returns 0 or -errno. Needs: no lock.
+ */
+export function findOtherNames(u: Union, node: number): number {
+  const n = at(node)
+  const { t } = u
+  const name = (parent: number, bytes: Buffer) => {
+    const { length } = bytes
+    place(u, bytes)
+    const hash = hashName(parent, u.bytes, PART_NAME, length)
+    t.lock()
+    const isKnown = findDentry(t, parent, hash, u.bytes, PART_NAME, length) !== 0
+    const isNamed = !isKnown && addDentry(t, parent, hash, u.bytes, PART_NAME, length, node) !== 0
+    if (isNamed) t.nodes[n + N_INFO]! &= ~F_NAMELESS
+    t.unlock()
+    return isKnown || isNamed ? 0 : -ENOMEM
+  }
+  return eachVisible(u, t.nodes[n + N_LAYER]!, t.nodes[n + N_INO]!, t.nodes[n + N_INO + 1]!, name)
 }
 
 /** Names that copyUpOtherNames() made; finishing a copy-up is one synchronous step. */

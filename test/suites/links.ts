@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import type { Case, Scene, Suite } from '../support/suite.js'
-import { O_APPEND, O_RDWR, O_TMPFILE, O_WRONLY } from '../support/syscalls.js'
+import { O_APPEND, O_RDONLY, O_RDWR, O_TMPFILE, O_WRONLY } from '../support/syscalls.js'
 import { char, dir, fifo, link, opaque, socket, symlink, type Tree, whiteout } from '../support/tree.js'
 
 const nlink = (s: Scene, name: string) => s.root.lstat(s.at(name)).nlink
@@ -111,6 +111,24 @@ const links: Case[] = [
         assert.equal(s.root.fstat(fd).nlink, 2, last)
         s.root.close(fd)
       }
+    },
+  },
+  {
+    title: 'a file that is open by a name that has gone is copied up with its other names',
+    lines: [60, 73],
+    lowers: [{ a: 'some text', d: dir({ b: link('a'), c: link('a') }) }],
+    run(s) {
+      const fd = s.root.open(s.at('a'), O_RDONLY)
+      s.root.unlink(s.at('a'))
+      s.root.fchmod(fd, 0o600)
+      assert.equal(s.root.fstat(fd).nlink, 2)
+      for (const name of ['d/b', 'd/c']) {
+        const { mode, nlink, ino } = s.root.lstat(s.at(name))
+        assert.deepEqual([mode, nlink, ino], [0o600, 2, s.root.fstat(fd).ino], name)
+      }
+      s.root.put(s.at('d/b'), 'NEW', O_WRONLY)
+      assert.equal(s.root.pread(fd, 100, 0), 'NEWe text')
+      assert.equal(s.root.read(s.at('d/c')), 'NEWe text')
     },
   },
   {

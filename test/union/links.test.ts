@@ -104,13 +104,39 @@ t.test(
   },
 )
 
-t.test('a copy for an open handle alone does not take over a name looked up later', { skip }, async (t) => {
+t.test('a copy-up by an open file whose name has gone takes the other names along', { skip }, async (t) => {
+  for (const isDirectoryKnown of [false, true]) {
+    const rig = new Rig(makeFolders([twins]))
+    const handle = rig.open('a')
+    const node = rig.files.get(handle)!
+    t.equal(rig.unlink('a'), 0)
+    t.equal(rig.attrOf(node).nlink, 1)
+    if (isDirectoryKnown) t.ok(rig.node('d') > 0)
+    t.equal(rig.chmodNode(node, 0o640), 0)
+    t.equal(rig.node('d/b'), node)
+    t.equal(rig.stat('d/b').mode & 0o777, 0o640)
+    t.equal(rig.stat('d/b').nlink, 1)
+    t.equal(rig.write('d/b', 'TW'), 0)
+    t.equal(rig.readHandle(handle), 'TWin')
+    t.equal(rig.unlink('d/b'), 0)
+    t.equal(rig.chmodNode(node, 0o600), 0, 'nameless again')
+    t.equal(rig.readHandle(handle), 'TWin')
+    t.strictSame(rig.problems(), [])
+    t.strictSame(rig.problemsAtRest(), [])
+    rig.end()
+  }
+})
+
+t.test('a copy for an open handle alone when all names have gone', { skip }, async (t) => {
   const rig = new Rig(makeFolders([twins]))
-  rig.open('a')
-  const node = rig.node('a')
-  t.equal(rig.unlink('a'), 0)
-  t.equal(rig.chmodNode(node, 0o640), 0, 'copied up without a name')
-  t.equal(rig.read('d/b'), 'twin')
+  const handle = rig.open('a')
+  const node = rig.files.get(handle)!
+  for (const name of ['a', 'd/b']) t.equal(rig.unlink(name), 0)
+  t.equal(rig.chmodNode(node, 0o640), 0)
+  t.equal(rig.attrOf(node).nlink, 0)
+  t.equal(rig.make('a', 'other'), 0)
+  t.not(rig.node('a'), node)
+  t.equal(rig.readHandle(handle), 'twin')
   t.strictSame(rig.problemsAtRest(), [])
   rig.end()
 })
