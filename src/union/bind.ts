@@ -1,6 +1,6 @@
 // From what a lookup found to a node that the kernel may hold, and back: binding and forgetting.
 
-import { ENOMEM } from '../base/errno.js'
+import { EAGAIN, ENOMEM } from '../base/errno.js'
 import { ENTRY_ATTR } from '../vfs/file-system.js'
 import { finishAttr } from './attr.js'
 import { dropSnapshot } from './block-chain.js'
@@ -30,6 +30,7 @@ import {
   F_UPPER,
   findLinked,
   freeNode,
+  isBeingPlaced,
   isLive,
   N_CHILDREN,
   N_DENTRY,
@@ -50,12 +51,13 @@ import {
 import { found, M_IMPURE, M_PRISTINE } from './lookup.js'
 import { dropTable } from './lower-index.js'
 import { pristineFlags } from './pristine.js'
-import { DENTRY_WORDS, H_LINKS_REMOVED, ROOT } from './state.js'
+import { DENTRY_WORDS, H_COPIES, H_LINKS_REMOVED, ROOT } from './state.js'
 import type { Union } from './union.js'
 
 /**
  * Binds what find() or a create left in `found`/u.found to (parent, name), taking one lookup
- * reference. An object that is known already keeps its node. Returns the node or -ENOMEM.
+ * reference. An object that is known already keeps its node. Returns the node or -ENOMEM; -EAGAIN: a file with
+ * links may have been copied up since, the name is to be searched for again.
  */
 export function bind(u: Union, parent: number, name: number, length: number): number {
   const t = u.t
@@ -65,6 +67,11 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
   const mayBeKnown = !isDir && (found.markers & M_PRISTINE) === 0
   const hidden = mayBeKnown && found.nlink > 1 && t.header[H_LINKS_REMOVED] !== 0 ? countHidden(u) : 0
   t.lock()
+  // Its names are in the upper, and the node is not yet.
+  while (mayBeKnown && u.isUpper(found.layer) && isBeingPlaced(t, found.ino[0]!, found.ino[1]!)) {
+    t.unlockAndWait()
+    t.lock()
+  }
   let dentry = findDentry(t, parent, hash, u.bytes, name, length)
   if (dentry !== 0) {
     const node = t.dentries[dentry * DENTRY_WORDS + D_NODE]!
@@ -92,6 +99,16 @@ export function bind(u: Union, parent: number, name: number, length: number): nu
     if ((info & away) === away || (info & TYPE_MASK) !== found.mode >>> 12) node = 0
   }
   const isNew = node === 0
+  if (
+    isNew &&
+    mayBeKnown &&
+    found.nlink > 1 &&
+    t.header[H_COPIES] !== found.copies &&
+    !u.isUpper(found.layer)
+  ) {
+    t.unlock()
+    return -EAGAIN
+  }
   if (isNew) {
     node = newNode(u, isDir)
     if (node !== 0 && !isDir) t.nodes[at(node) + N_HIDDEN] = hidden

@@ -1,7 +1,7 @@
 // The exclusive right to change where nodes are found: unlink, rmdir, rename and exchange take it,
 // and copy-up in its own way. Held only across a few system calls; while holding it, never wait.
 
-import { ENOENT, ESTALE } from '../base/errno.js'
+import { EAGAIN, ENOENT, ESTALE } from '../base/errno.js'
 import { SCRATCH_STAT } from '../vfs/arena.js'
 import { bind, findBound } from './bind.js'
 import { D_NODE, findDentry, hashName, removeDentry } from './dentry-table.js'
@@ -77,8 +77,11 @@ export function endChange(u: Union, node: number, other: number): void {
 export function nodeOf(u: Union, parent: number, name: number, length: number): number {
   const bound = findBound(u, parent, name, length)
   if (bound !== 0) return bound
-  const r = find(u, parent, name, length, SCRATCH_STAT)
-  return r < 0 ? r : bind(u, parent, name, length)
+  for (;;) {
+    const r = find(u, parent, name, length, SCRATCH_STAT)
+    const node = r < 0 ? r : bind(u, parent, name, length)
+    if (node !== -EAGAIN) return node
+  }
 }
 
 /** Tells (1, 0 or -errno) whether a lower shows something at a name once the upper has nothing. */

@@ -146,7 +146,7 @@ export function noteRemovedLink(u: Union, node: number): number {
  */
 export function countHidden(u: Union): number {
   if (u.t.header[H_LINKS_REMOVED] === 0 || u.isUpper(found.layer)) return 0
-  const { mode, nlink, layer, markers } = found
+  const { mode, nlink, layer, markers, copies } = found
   const lo = found.ino[0]!
   const hi = found.ino[1]!
   const groups = linkGroups(u, layer)
@@ -162,6 +162,7 @@ export function countHidden(u: Union): number {
   found.nlink = nlink
   found.layer = layer
   found.markers = markers
+  found.copies = copies
   found.ino[0] = lo
   found.ino[1] = hi
   return names === undefined ? 0 : names.length - visible

@@ -103,6 +103,18 @@ export function findLinked(t: Tables, lo: number, hi: number, layer: number): nu
   return 0
 }
 
+/** Tells whether a lower file is just being put in place in the upper, by all its names. */
+export function isBeingPlaced(t: Tables, lo: number, hi: number): boolean {
+  let node = t.links[linkSlot(t, lo, hi)]!
+  while (node !== 0) {
+    const n = node * NODE_WORDS
+    const isSame = t.nodes[n + N_INO] === lo && t.nodes[n + N_INO + 1] === hi
+    if (isSame && (t.nodes[n + N_INFO]! & F_COPYING) !== 0 && (t.nodes[n + N_SEQ]! & 1) !== 0) return true
+    node = t.nodes[n + N_LINK_NEXT]!
+  }
+  return false
+}
+
 /** Makes a node findable by findLinked(). Idempotent. */
 export function addLinked(t: Tables, node: number): void {
   const n = node * NODE_WORDS

@@ -39,7 +39,7 @@ import { firstLower, NOWHERE, UNKNOWN } from './lower-index.js'
 import { isPristine, setApart } from './pristine.js'
 import { followRedirect } from './redirect.js'
 import { FIND_DOT_NAME, FIND_NEW_NAME } from './scratch.js'
-import { DENTRY_WORDS, ROOT } from './state.js'
+import { DENTRY_WORDS, H_COPIES, ROOT } from './state.js'
 import type { Union } from './union.js'
 
 export const M_OPAQUE = 1
@@ -84,6 +84,8 @@ export const found = {
   markers: 0,
   /** Length of the redirect left in SCRATCH_VALUE by readMarkers(). */
   redirectLength: 0,
+  /** H_COPIES before the search. */
+  copies: 0,
 }
 
 /** Tells whether a name is `.` or `..`. */
@@ -215,6 +217,7 @@ export function find(
   stat: number,
   below = false,
 ): number {
+  found.copies = Atomics.load(u.t.header, H_COPIES)
   const r = search(u, parent, name, length, stat, below)
   if (r === 0 && isPristine(u.t, parent)) setApart(u, parent, name, length)
   return r

@@ -3,7 +3,7 @@
 // The kernel holds the directory's lock shared during a read, so names do not change under us; only copy-up
 // may go on, which changes no name.
 
-import { ESTALE } from '../base/errno.js'
+import { EAGAIN, ESTALE } from '../base/errno.js'
 import { ATTR_WORDS, SCRATCH_DIRENTS, SCRATCH_STAT, STAT_MODE, STAT_NLINK, STAT_WORDS } from '../vfs/arena.js'
 import { ENTRY_ATTR, ENTRY_BYTES } from '../vfs/file-system.js'
 import { dirFd } from './address.js'
@@ -82,6 +82,7 @@ export function readDirectoryPlus(
   const t = u.t
   const first = snapshotFor(u, node, cookie)
   if (first < 0) return first
+  batch.copies = Atomics.load(t.header, H_COPIES)
   const isOld = isAged(t, first)
   // Behind the last record, too, is a word of ours.
   const room = plusBytes(t, capacity) - NUL_BYTES
@@ -127,7 +128,7 @@ const BATCH = 256
 const BATCH_LIST = SCRATCH_DIRENTS
 const BATCH_STATS = SCRATCH_DIRENTS + BATCH * 8
 const BATCH_NAMES = BATCH_STATS + BATCH * STAT_WORDS * 4
-const batch = { count: 0, layer: 0, entries: new Int32Array(BATCH) }
+const batch = { count: 0, layer: 0, copies: 0, entries: new Int32Array(BATCH) }
 
 function addToBatch(u: Union, entry: number, name: number, length: number): void {
   const i = batch.count++
@@ -158,16 +159,20 @@ function flushBatch(u: Union, parent: number): void {
     found.markers = isPristine(u.t, parent) ? M_PRISTINE : 0
     found.ino[0] = u.i32[record + R_INO]!
     found.ino[1] = u.i32[record + R_INO + 1]!
-    enter(u, parent, entry, u.i32[record + R_LENGTH]!, w)
+    found.copies = batch.copies
+    const length = u.i32[record + R_LENGTH]!
+    if (enter(u, parent, entry, length, w) === -EAGAIN)
+      enterFound(u, parent, BATCH_NAMES + i * 256, length, entry)
   }
 }
 
-/** Binds what `found` and the Stat at word `w` say, and fills the Entry. */
-function enter(u: Union, parent: number, entry: number, length: number, w: number): void {
+/** Binds what `found` and the Stat at word `w` say, and fills the Entry. Returns what bind() does. */
+function enter(u: Union, parent: number, entry: number, length: number, w: number): number {
   const node = bind(u, parent, entry + ENTRY_BYTES + R_NAME, length)
-  if (node < 0) return
+  if (node < 0) return node
   u.u32.copyWithin((entry + ENTRY_ATTR) >> 2, w, w + ATTR_WORDS)
   writeEntry(u, node, entry)
+  return node
 }
 
 /** Fills the Entry of a name that is bound already. Returns false when it is not. */
@@ -189,5 +194,9 @@ function enterKnown(u: Union, parent: number, name: number, length: number, entr
 
 /** Looks a name up in full; on failure the entry stays without attributes. */
 function enterFound(u: Union, parent: number, name: number, length: number, entry: number): void {
-  if (find(u, parent, name, length, SCRATCH_STAT) === 0) enter(u, parent, entry, length, SCRATCH_STAT >> 2)
+  let node: number
+  do {
+    if (find(u, parent, name, length, SCRATCH_STAT) !== 0) return
+    node = enter(u, parent, entry, length, SCRATCH_STAT >> 2)
+  } while (node === -EAGAIN)
 }

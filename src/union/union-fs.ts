@@ -1,7 +1,7 @@
 // The union as a FileSystem: one object per worker over the shared state of its mount. Thin: every
 // method is a verb of this folder.
 
-import { EINVAL, ENOENT, ENOTTY, EROFS, ESTALE } from '../base/errno.js'
+import { EAGAIN, EINVAL, ENOENT, ENOTTY, EROFS, ESTALE } from '../base/errno.js'
 import { IMPURE, INO, LINKS, OPAQUE, OVERRIDE_STAT, OWN, REDIRECT } from '../format/markers.js'
 import { type Native, native } from '../sys/native.js'
 import {
@@ -209,11 +209,13 @@ export class UnionFileSystem implements FileSystem {
       forget(u, node, 1)
       return r
     }
-    const r = find(u, parent, name, length, out + ENTRY_ATTR)
-    if (r < 0) return r
-    if (t.nodes[at(parent) + N_SNAPSHOT] !== 0) noteAsked(t)
-    node = bind(u, parent, name, length)
+    do {
+      const r = find(u, parent, name, length, out + ENTRY_ATTR)
+      if (r < 0) return r
+      node = bind(u, parent, name, length)
+    } while (node === -EAGAIN)
     if (node < 0) return node
+    if (t.nodes[at(parent) + N_SNAPSHOT] !== 0) noteAsked(t)
     writeEntry(u, node, out)
     return 0
   }
