@@ -4,12 +4,14 @@ import { existsSync } from 'node:fs'
 import t from 'tap'
 import { Engine } from './engine.js'
 import { putArchive } from './images.js'
-import { absence, pause, rootlessAbsence } from './world.js'
+import { containerTree, diffOf } from './look.js'
+import { absence, nextSecond, pause, rootlessAbsence } from './world.js'
 
 // The runner has a limit of its own.
 t.setTimeout(0)
 
 const skip = absence('podman', 'skopeo', 'umoci', 'runc') ?? false
+const CHANGES = 'echo kept > /etc/kept; rm /etc/two; echo more >> /etc/new; rm -r /usr/lib'
 const noRootless = skip || (rootlessAbsence() ?? false)
 
 for (const isRootless of [false, true]) {
@@ -20,9 +22,11 @@ for (const isRootless of [false, true]) {
     async (t) => {
       const engine = new Engine('mica', { isRootless })
       t.teardown(() => engine.end())
+      putArchive(engine.world, 'two')
+      const before = await nextSecond()
       engine.podman('load', '-q', '-i', putArchive(engine.world, 'two'))
       for (const name of ['box', 'other']) engine.podman('run', '-d', '--name', name, 'two', 'sleep', '1000')
-      engine.podman('exec', 'box', 'sh', '-c', 'echo kept > /etc/kept; rm /etc/two; echo more >> /etc/new')
+      engine.podman('exec', 'box', 'sh', '-c', CHANGES)
       killServers(engine)
       t.not(engine.tryPodman(['exec', 'box', 'ls', '/etc']).status, 0, 'the container has lost its root')
 
@@ -34,6 +38,20 @@ for (const isRootless of [false, true]) {
         'kept\nmore\nls: /etc/two: No such file or directory\n',
         'a new start has what was written',
       )
+      // On the kernel's driver the container alone can be killed; what was written is the same.
+      const kernel = new Engine('kernel', { isRootless })
+      t.teardown(() => kernel.end())
+      kernel.podman('load', '-q', '-i', putArchive(kernel.world, 'two'))
+      kernel.podman('run', '-d', '--name', 'box', 'two', 'sleep', '1000')
+      kernel.podman('exec', 'box', 'sh', '-c', CHANGES)
+      kernel.podman('kill', 'box')
+      kernel.podman('wait', 'box')
+      kernel.podman('start', 'box')
+      const look = (engine: Engine) => [
+        diffOf(engine, 'box'),
+        containerTree(engine, 'container', 'box', before),
+      ]
+      t.same(look(engine), look(kernel))
       killServers(engine)
       engine.podman('rm', '-f', '-t', '0', 'box')
       t.same(engine.world.mounts(), [], 'nothing is left mounted')

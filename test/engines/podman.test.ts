@@ -6,7 +6,7 @@ import t from 'tap'
 import { Engine } from './engine.js'
 import { putArchive } from './images.js'
 import { containerTree, diffOf, layersOf, listing, mountedBy } from './look.js'
-import { absence, rootlessAbsence } from './world.js'
+import { absence, nextSecond, rootlessAbsence } from './world.js'
 
 const CHANGES = `
 set -e
@@ -30,13 +30,6 @@ t.setTimeout(0)
 
 const skip = absence('podman', 'buildah', 'skopeo', 'umoci', 'runc', 'python3') ?? false
 const noRootless = skip || (rootlessAbsence() ?? false)
-
-/** What is made from then on is new, also by times of whole seconds. */
-async function nextSecond(): Promise<number> {
-  const next = Math.floor(Date.now() / 1000) + 1
-  while (Date.now() / 1000 < next) await new Promise((resolve) => setTimeout(resolve, 20))
-  return next
-}
 
 for (const isRootless of [false, true]) {
   const who = isRootless ? 'an ordinary user' : 'root'

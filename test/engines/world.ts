@@ -201,6 +201,13 @@ export class World {
   }
 }
 
+/** What is made from then on is new, also by times of whole seconds. */
+export async function nextSecond(): Promise<number> {
+  const next = Math.floor(Date.now() / 1000) + 1
+  while (Date.now() / 1000 < next) await new Promise((resolve) => setTimeout(resolve, 20))
+  return next
+}
+
 /** Blocks this thread. */
 export function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
