@@ -69,7 +69,7 @@ function print(images: readonly ListedImage[], options: Options): void {
 async function run(references: readonly string[], options: Options): Promise<void> {
   await withStore(options.root, '', ({ store }) => {
     const filters = [...(options.filter ?? []), ...references.map((each) => `reference=${each}`)]
-    print(filterImages(store, listedImages(store), filters), options)
+    print(filterImages(store, listedImages(store, options.all), filters), options)
   })
 }
 
@@ -82,7 +82,7 @@ function collect(value: string, before: readonly string[] = []): string[] {
 export function imagesCommand(): Command {
   return storeCommand('images', 'list images')
     .argument('[reference...]', 'only these: a name, or a pattern with * and ?')
-    .option('-a, --all', 'accepted; nothing is hidden')
+    .option('-a, --all', 'also the digests of images that have tags, by repository')
     .option('-q, --quiet', 'ids only')
     .option('--digests', 'with the digest that a registry knows them by')
     .option('--no-trunc', 'whole ids')

@@ -9,7 +9,7 @@ import { forgetCredentials, keepCredentials } from '../store/registry/auth-file.
 import { checkLogin } from '../store/registry/catalog.js'
 import { CommandError } from './command-error.js'
 import { addRegistryOptions, type RegistryOptions, withRegistry } from './registry-options.js'
-import { storeCommand } from './store-command.js'
+import { INTERRUPTED, storeCommand } from './store-command.js'
 
 type Options = RegistryOptions & { username?: string; password?: string; passwordStdin?: boolean }
 
@@ -23,15 +23,16 @@ function domainOf(text: string | undefined): string {
 /** Asks on the terminal; what is typed for a password is not shown. */
 async function ask(question: string, isSecret: boolean): Promise<string> {
   if (!process.stdin.isTTY) throw new UsageError('no terminal to ask at; give -u NAME and --password-stdin')
-  process.stderr.write(question)
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
+  if (isSecret) process.stderr.write(question)
   const lines = createInterface({
     input: process.stdin,
     output: isSecret ? silent : process.stderr,
     terminal: true,
   })
   try {
-    return await lines.question('')
+    // Before it asks it clears the line: the words are its own to write.
+    return await lines.question(isSecret ? '' : question)
   } finally {
     lines.close()
     if (isSecret) process.stderr.write('\n')
@@ -53,6 +54,9 @@ async function run(registry: string | undefined, options: Options): Promise<void
     const path = keepCredentials(domain, { username, password })
     process.stdout.write(`Login succeeded; kept in ${path}\n`)
   } catch (error) {
+    // Ctrl-C and Ctrl-D at a question.
+    if ((error as { name?: unknown }).name === 'AbortError')
+      throw new CommandError(domain, error, 'interrupted', INTERRUPTED)
     throw new CommandError(domain, error)
   }
 }

@@ -49,7 +49,7 @@ function fail(verb: string, error: unknown): never {
     const line = message
       .replace(/^error: /, '')
       .replace(/\s*\n\s*/g, ' ')
-      .trim()
+      .replace(/\.?\s*$/, '')
     const isCommand = code === 'commander.unknownCommand'
     process.stderr.write(
       `mica: ${isCommand ? '' : `${verb}: `}${line}; see mica ${isCommand ? '' : `${verb} `}--help\n`,

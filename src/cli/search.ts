@@ -1,6 +1,6 @@
 // `mica search`: repositories of a registry by a part of their name.
 
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { MountError } from '../mount/errors.js'
 import { parseReference } from '../store/reference.js'
 import { listRepositories, listTags } from '../store/registry/catalog.js'
@@ -8,7 +8,7 @@ import { CommandError } from './command-error.js'
 import { addRegistryOptions, type RegistryOptions, withRegistry } from './registry-options.js'
 import { storeCommand } from './store-command.js'
 
-type Options = RegistryOptions & { registry: string; listTags?: boolean; limit?: string }
+type Options = RegistryOptions & { registry: string; listTags?: boolean; limit?: number }
 
 async function run(term: string, options: Options): Promise<void> {
   const [, host, rest] = /^([^/]*[.:][^/]*|localhost)\/(.*)$/.exec(term) ?? []
@@ -26,12 +26,16 @@ async function run(term: string, options: Options): Promise<void> {
       const all = await listRepositories(client)
       if (all === undefined) throw new MountError(`${domain} has no catalogue to search in`, 'EOPNOTSUPP')
       const found = all.filter((name) => name.includes(word.toLowerCase()))
-      for (const name of found.slice(0, Number(options.limit ?? found.length)))
-        process.stdout.write(`${domain}/${name}\n`)
+      for (const name of found.slice(0, options.limit)) process.stdout.write(`${domain}/${name}\n`)
     })
   } catch (error) {
     throw new CommandError(term, error)
   }
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('it is a number from 1 on.')
+  return Number(text)
 }
 
 /** Returns the command. */
@@ -40,6 +44,6 @@ export function searchCommand(): Command {
     .argument('<term>', 'a word, or HOST/WORD')
     .option('--registry <host>', 'where to look', 'docker.io')
     .option('--list-tags', 'the tags of the repository TERM')
-    .option('--limit <n>', 'no more than these')
+    .option('--limit <n>', 'no more than these', parseCount)
     .action(run)
 }

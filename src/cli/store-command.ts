@@ -20,7 +20,8 @@ export type StoreContext = {
   ): Promise<T>
 }
 
-const INTERRUPTED = 130
+/** The status after Ctrl-C, as of a shell's own commands. */
+export const INTERRUPTED = 130
 
 /** Returns a command with the options that all of them have. */
 export function storeCommand(name: string, description: string): Command {

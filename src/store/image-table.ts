@@ -8,7 +8,14 @@ import { StoreError } from './errors.js'
 import { type ImageConfig, parseImageConfig } from './image-config.js'
 import type { Db } from './metadata.js'
 import { nearest } from './nearest.js'
-import { familiar, formatReference, parseReference, repositoryOf, withDefaultTag } from './reference.js'
+import {
+  familiar,
+  formatReference,
+  parseReference,
+  repositoryOf,
+  splitTag,
+  withDefaultTag,
+} from './reference.js'
 import type { Store } from './store.js'
 
 export type ImageRow = {
@@ -79,13 +86,38 @@ function addImage(db: Db, { id, config, manifest, names, repoDigests }: NewImage
   for (const [at, { digest, size, mediaType }] of manifest.layers.entries()) {
     blob.run(manifest.digest, at, digest, size, mediaType)
   }
-  const tag = db.prepare(
-    `INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT (reference)
-     DO UPDATE SET image = excluded.image, manifest = excluded.manifest, updated_ms = excluded.updated_ms`,
-  )
-  for (const name of names) tag.run(name, id, manifest.digest, now)
+  for (const name of names) setTag(db, { reference: name, image: id, manifest: manifest.digest }, now)
   const repo = db.prepare('INSERT OR REPLACE INTO repo_digests VALUES (?, ?, ?)')
   for (const { repository, digest } of repoDigests) repo.run(repository, digest, id)
+}
+
+/** Makes a full reference mean an image; one that it meant before loses it. Needs a transaction. */
+export function setTag(db: Db, { reference, image, manifest }: TagRow, now: number): void {
+  const before = db
+    .prepare<[string], { image: Digest }>('SELECT image FROM tags WHERE reference = ?')
+    .get(reference)
+  db.prepare(
+    `INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT (reference)
+     DO UPDATE SET image = excluded.image, manifest = excluded.manifest, updated_ms = excluded.updated_ms`,
+  ).run(reference, image, manifest, now)
+  if (before !== undefined && before.image !== image) {
+    forgetRepoDigests(db, before.image, splitTag(reference)[0])
+  }
+}
+
+/**
+ * Forgets by which digests a repository knows an image, if no tag of that repository means it: else what a
+ * pulled tag leaves behind would have a name for ever. Returns what was forgotten. Needs a transaction.
+ */
+export function forgetRepoDigests(db: Db, image: Digest, repository: string): string[] {
+  return db
+    .prepare<[string, string, string], { name: string }>(
+      `DELETE FROM repo_digests WHERE image = ? AND repository = ? AND NOT EXISTS
+       (SELECT 1 FROM tags WHERE tags.image = repo_digests.image AND instr(reference, ? || ':') = 1)
+       RETURNING repository || '@' || digest AS name`,
+    )
+    .all(image, repository, repository)
+    .map(({ name }) => name)
 }
 
 export function listImages({ db }: Store): ImageRow[] {

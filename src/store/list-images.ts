@@ -19,8 +19,11 @@ export type ListedImage = {
   readonly platform: string
 }
 
-/** Returns a line for each tag, then one for each name by digest alone, newest image first. */
-export function listedImages(store: Store): ListedImage[] {
+/**
+ * Returns a line for each tag, newest image first. Names by digest alone have lines where there is no tag,
+ * and with `all` in any case: an image is known to all repositories that it was pushed to.
+ */
+export function listedImages(store: Store, all = false): ListedImage[] {
   const lines: ListedImage[] = []
   for (const { id, created, os, architecture, variant } of listImages(store)) {
     const common = {
@@ -39,7 +42,8 @@ export function listedImages(store: Store): ListedImage[] {
       lines.push({ ...common, repository, tag, digest: digestOfRepository.get(repository) })
     }
     for (const [repository, digest] of digestOfRepository) {
-      if (!named.has(repository)) lines.push({ ...common, repository, tag: undefined, digest })
+      if (named.size === 0 || (all && !named.has(repository)))
+        lines.push({ ...common, repository, tag: undefined, digest })
     }
     if (named.size === 0 && digestOfRepository.size === 0) {
       lines.push({ ...common, repository: undefined, tag: undefined, digest: undefined })

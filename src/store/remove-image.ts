@@ -3,8 +3,8 @@
 import type { Digest } from './digest.js'
 import { StoreError } from './errors.js'
 import { collect } from './gc.js'
-import { findImage, imageSize, tagsOf } from './image-table.js'
-import { formatReference, parseReference, withDefaultTag } from './reference.js'
+import { findImage, forgetRepoDigests, imageSize, setTag, tagsOf } from './image-table.js'
+import { formatReference, parseReference, splitTag, withDefaultTag } from './reference.js'
 import type { Store } from './store.js'
 
 /** Gives an image a further name; another image that had it loses it. Returns the full name. */
@@ -15,12 +15,7 @@ export function tagImage(store: Store, image: string, name: string, now = Date.n
   store.db
     .transaction(() => {
       const { id, manifest } = findImage(store, image)
-      store.db
-        .prepare(
-          `INSERT INTO tags VALUES (?, ?, ?, ?) ON CONFLICT (reference)
-           DO UPDATE SET image = excluded.image, manifest = excluded.manifest, updated_ms = excluded.updated_ms`,
-        )
-        .run(reference, id, manifest, now)
+      setTag(store.db, { reference, image: id, manifest }, now)
     })
     .immediate()
   return reference
@@ -53,10 +48,11 @@ export function removeImage(store: Store, text: string, { force = false } = {}):
       db.prepare('DELETE FROM tags WHERE reference = ?').run(reference)
       done.push({ untagged: reference })
     }
-    if (!isLast || users.length > 0) return
-    for (const { repository, digest } of repoDigestRows(store, found.id)) {
-      done.push({ untagged: `${repository}@${digest}` })
+    const repositories = isLast ? repositoriesOf(store, found.id) : going.map((name) => splitTag(name)[0])
+    for (const repository of repositories) {
+      for (const untagged of forgetRepoDigests(db, found.id, repository)) done.push({ untagged })
     }
+    if (!isLast || users.length > 0) return
     db.prepare('DELETE FROM images WHERE id = ?').run(found.id)
     done.push({ deleted: found.id })
   }).immediate()
@@ -66,12 +62,14 @@ export function removeImage(store: Store, text: string, { force = false } = {}):
   return done
 }
 
-function repoDigestRows({ db }: Store, image: Digest): { repository: string; digest: string }[] {
+/** Returns the repositories that know an image by a digest. */
+function repositoriesOf({ db }: Store, image: Digest): string[] {
   return db
-    .prepare<[string], { repository: string; digest: string }>(
-      'SELECT repository, digest FROM repo_digests WHERE image = ?',
+    .prepare<[string], { repository: string }>(
+      'SELECT DISTINCT repository FROM repo_digests WHERE image = ? ORDER BY repository',
     )
     .all(image)
+    .map(({ repository }) => repository)
 }
 
 function containersOf({ db }: Store, image: Digest): string[] {

@@ -88,15 +88,23 @@ export class Sandbox {
   }
 
   /** Runs mica on a terminal that `before` has set up. `typed` is typed when the output says `type:`. */
-  async onTerminal(args: readonly string[], before: string, typed: string): Promise<Ran> {
+  onTerminal(args: readonly string[], before: string, typed: string): Promise<Ran> {
+    return this.atTerminal(args, before, [['type:', typed]])
+  }
+
+  /** Runs mica on a terminal that `before` has set up; each text is typed when its prompt has come. */
+  async atTerminal(
+    args: readonly string[],
+    before: string,
+    typed: readonly (readonly [prompt: string, text: string])[],
+  ): Promise<Ran> {
     const quoted = [command, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')
     const child = spawn('script', ['-qec', `${before}; ${quoted}`, '/dev/null'], { env: this.env })
     const chunks = collectOutput(child)
-    let isTyped = false
+    const waiting = [...typed]
     child.stdout.on('data', () => {
-      if (isTyped || !Buffer.concat(chunks[0]).includes('type:')) return
-      isTyped = true
-      child.stdin.write(typed)
+      if (waiting.length === 0 || !Buffer.concat(chunks[0]).includes(waiting[0]![0])) return
+      child.stdin.write(waiting.shift()![1])
     })
     return ending(child, chunks)
   }

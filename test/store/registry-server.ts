@@ -157,7 +157,9 @@ export async function startRegistry(dir: string, auth: Auth): Promise<RegistrySe
   const path = join(dir, 'config.yml')
   // JSON is YAML.
   writeFileSync(path, JSON.stringify(config))
-  const child = spawn('docker-registry', ['serve', path], { stdio: ['ignore', 'ignore', 'ignore'] })
+  // It takes what podman knows as REGISTRY_AUTH_FILE for a setting of its own, and ends.
+  const env = { PATH: process.env.PATH }
+  const child = spawn('docker-registry', ['serve', path], { env, stdio: 'ignore' })
   process.on('exit', () => child.kill('SIGKILL'))
   await listening(port, child)
   return {

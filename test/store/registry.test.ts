@@ -157,6 +157,65 @@ t.test('a blob that the registry has elsewhere is mounted, not sent', { skip }, 
   })
 })
 
+t.test('an image is not kept by the digests of repositories that have lost it', { skip }, async (t) => {
+  await withServer('none', async (server, sandbox) => {
+    const mica = async (...args: string[]): Promise<string> => {
+      const { status, out, err } = await sandbox.mica(args)
+      if (status !== 0) throw new Error(err)
+      return out
+    }
+    const listed = (...args: string[]): Promise<string> =>
+      mica('images', '--format', '{{.Repository}}:{{.Tag}}', ...args)
+    const app = `${server.host}/app`
+    await mica('load', '-q', makeLayout(sandbox))
+    await mica('push', '-q', 'layout:one', `${app}:1`)
+    t.notMatch(await listed(), app, 'what is sent somewhere has no name of there')
+    t.match(await listed('-a'), `${app}:<none>`)
+    await mica('rmi', 'layout:one')
+    await mica('pull', '-q', `${app}:1`)
+    await mica('push', '-q', 'layout:two', `${app}:1`)
+    await mica('pull', '-q', `${app}:1`)
+    await mica('rmi', 'layout:two')
+    t.equal(await listed('-f', 'dangling=true'), '<none>:<none>\n', 'what the tag meant before')
+    t.match(await mica('prune'), /^deleted image sha256:/)
+    const [image] = JSON.parse(await mica('inspect', `${app}:1`)) as { RepoDigests: string[] }[]
+    t.equal(image!.RepoDigests.length, 1)
+    await mica('rmi', `${app}:1`)
+    await mica('pull', '-q', image!.RepoDigests[0]!)
+    await mica('prune')
+    t.equal(await listed(), `${app}:<none>\n`, 'one that was pulled by digest is')
+    await mica('create', image!.RepoDigests[0]!, 'user')
+    t.match(await mica('rmi', '-f', image!.RepoDigests[0]!), `Untagged: ${image!.RepoDigests[0]!}\n`)
+    t.equal(await listed(), '<none>:<none>\n')
+    await mica('rm', 'user')
+    t.match(await mica('prune'), /^deleted image/)
+  })
+})
+
+t.test('login asks at a terminal, and shows no password', { skip: skip || needs('script') }, async (t) => {
+  await withServer('basic', async (server, sandbox) => {
+    const login = (...typed: (readonly [string, string])[]) =>
+      sandbox.atTerminal(['login', server.host], 'stty cols 90', typed)
+    const done = await login(['Username: ', `${USER}\r`], ['Password: ', `${PASSWORD}\r`])
+    t.match(done, { status: 0, out: /Login succeeded/ })
+    t.notMatch(done.out, PASSWORD)
+    const lastErased = done.out.lastIndexOf('\x1b[0J')
+    t.ok(done.out.lastIndexOf('Username: ') > lastErased, 'the question stays to be seen')
+    for (const [prompt, ...before] of [
+      ['Username: '],
+      ['Password: ', ['Username: ', `${USER}\r`]],
+    ] as const) {
+      const gone = await login(...before, [prompt, '\x03'])
+      t.match(gone, { status: 130, out: /mica: login [^\n]+: interrupted\r\n$/ })
+    }
+    for (const limit of ['x', '0', '-1'])
+      t.match(await sandbox.mica(['search', '--limit', limit, `${server.host}/app`]), {
+        status: 2,
+        err: /^mica: search: .*it is a number from 1 on; see mica search --help\n$/,
+      })
+  })
+})
+
 t.test('two pulls of one image at a time download it once', { skip }, async (t) => {
   await withServer('none', async (server, sandbox) => {
     await sandbox.mica(['load', makeLayout(sandbox)])

@@ -1,6 +1,7 @@
 // The store through its commands: images in every form in and out, names, what goes and what stays, wrong
 // input, and death in the middle.
 
+import { randomBytes } from 'node:crypto'
 import {
   cpSync,
   existsSync,
@@ -12,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import Database from 'better-sqlite3'
 import t from 'tap'
@@ -202,8 +204,32 @@ t.test('images are filtered and formatted', { skip }, async (t) => {
       status: 1,
       err: new RegExp(`^mica: images: ${key}=layout:tow: no such image; there is layout:two.*\n$`),
     })
+  // A tag that moves leaves an image without a name; each is made later than the one before.
+  for (const [label, name] of [
+    ['a=old', 'x'],
+    ['a=new', 'x'],
+    ['b=', 'y'],
+  ] as const) {
+    await ok(sandbox, 'import', '-c', `LABEL ${label}`, sandbox.dir('empty'), name)
+  }
+  const labels = async (...args: string[]): Promise<string> => {
+    const ids = (await ok(sandbox, 'images', '-q', ...args)).out.trim().split('\n').filter(Boolean)
+    if (ids.length === 0) return ''
+    const all = JSON.parse((await ok(sandbox, 'inspect', ...ids)).out) as { Config: { Labels?: object } }[]
+    return all.map(({ Config }) => Object.entries(Config.Labels ?? {}).join()).join(' ')
+  }
+  t.equal(await labels('-f', 'label=a'), 'a,new a,old')
+  t.equal(await labels('-f', 'label=a=new', '-f', 'label=b'), 'b, a,new')
+  t.equal(await labels('-f', 'dangling=true'), 'a,old')
+  t.equal(await labels('-f', 'dangling=true', '-f', 'label=b'), '')
+  t.equal(await labels('-f', 'since=x'), 'b,')
+  t.equal(await labels('-f', 'before=x', '-f', 'label=a'), 'a,old')
+  t.match(
+    (await ok(sandbox, 'images', '--digests', '--no-trunc', 'y')).out,
+    /DIGEST.*\ny +latest +<none> +sha256:[0-9a-f]{64} /,
+  )
   t.match(await new Sandbox().mica(['images', '-f', 'since=x']), { status: 1, err: /since=x: no such image/ })
-  const table = (await ok(sandbox, 'images', '--format', 'table {{.Tag}}\\t{{.ID}}')).out
+  const table = (await ok(sandbox, 'images', '--format', 'table {{.Tag}}\\t{{.ID}}', 'layout')).out
   t.match(table, /^TAG +IMAGE ID\n(two|one) +[0-9a-f]{12}\n(two|one) +[0-9a-f]{12}\n$/)
   t.match(await sandbox.mica(['images', '--filter', 'nonsense=1']), { status: 1, err: /no filter nonsense/ })
   t.match(await sandbox.mica(['images', '--format', '{{.Nonsense}}']), { status: 2, err: /Nonsense/ })
@@ -410,6 +436,59 @@ t.test('a store that another process makes just now is waited for', async (t) =>
     t.match(await images.ended, { status: 0, err: '' }, state)
   }
 })
+
+t.test('Ctrl-C at any moment is one line, and leaves nothing', { skip }, async (t) => {
+  const sandbox = new Sandbox()
+  const source = sandbox.dir('source')
+  for (let at = 0; at < 400; at++) writeFileSync(join(source, `f${at}`), randomBytes(20_000))
+  await ok(sandbox, 'import', source, 'x')
+  const [tar, part] = [sandbox.path('x.tar'), sandbox.path('x.tar.part')]
+  await ok(sandbox, 'save', '-o', sandbox.path('in.tar'), 'x')
+  const interrupted = new Set<string>()
+  for (const args of [
+    ['save', '-o', tar, 'x'],
+    ['save', '--format', 'oci-dir', '-o', sandbox.path('x.dir'), 'x'],
+    ['fsck', '-q'],
+    ['import', source, 'again'],
+    ['load', '-q', sandbox.path('in.tar')],
+  ]) {
+    for (let ms = 120; ms < 700; ms += 90) {
+      const started = sandbox.start(args)
+      const timer = setTimeout(() => started.kill('SIGINT'), ms)
+      const { status, signal, err } = await started.ended
+      clearTimeout(timer)
+      const title = `${args[0]} after ${ms} ms`
+      // Before it listens for signals it has begun nothing.
+      if (status === 0 || signal === 'SIGINT') t.equal(err, '', title)
+      else t.match({ status, err }, { status: 130, err: /^mica: [^\n]+: interrupted\n$/ }, title)
+      if (status === 130) interrupted.add(args[0]!)
+      t.notOk(existsSync(part) || (status !== 0 && existsSync(tar)), title)
+      rmSync(tar, { force: true })
+      await ok(sandbox, 'images')
+      t.same(kept(sandbox).tmp, [], title)
+      if (args[0] === 'import' || args[0] === 'load') await sandbox.mica(['rmi', '-f', 'again', 'x'])
+    }
+  }
+  t.ok(interrupted.has('load') && interrupted.has('save'), [...interrupted].join())
+  t.match((await ok(sandbox, 'fsck', '-q')).out, 'all is well')
+})
+
+t.test(
+  'a terminal sees a bar for each layer, and its cursor again',
+  { skip: skip || needs('script') },
+  async (t) => {
+    const sandbox = new Sandbox()
+    const layout = makeLayout(sandbox)
+    const seen = await sandbox.atTerminal(['load', layout], 'stty cols 90', [])
+    t.equal(seen.status, 0, seen.out)
+    const text = stripVTControlCharacters(seen.out)
+    t.match(text, /[0-9a-f]{12}: (Copying|Unpacking) +\[/)
+    t.equal(new Set(text.match(/[0-9a-f]{12}: Done +\[■+\]/g)).size, 2, 'two layers')
+    t.match(text, /\r\nLoaded image: layout:one\r\nLoaded image: layout:two\r\n$/)
+    t.ok(seen.out.lastIndexOf('\x1b[?25h') > seen.out.lastIndexOf('\x1b[?25l'))
+    t.notMatch((await sandbox.atTerminal(['load', '-q', layout], 'true', [])).out, /\x1b/)
+  },
+)
 
 t.test('two loads of one image at a time unpack it once', { skip }, async (t) => {
   const sandbox = new Sandbox()
