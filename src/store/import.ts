@@ -89,6 +89,8 @@ async function describe(given: string): Promise<NewLayer> {
   const [whole, plain] = [new Hasher(), new Hasher()]
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) whole.update(chunk as Buffer)
   for await (const chunk of readPlain(path)) plain.update(chunk)
+  // As of a pipe whose other end has failed.
+  if (plain.size === 0) throw new StoreError('INVALID', 'not a tar archive: it is empty')
   return {
     path,
     size: whole.size,

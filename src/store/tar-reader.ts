@@ -4,6 +4,7 @@
 // Order of calls for a member: entry(), data()*, end(). After the two zero blocks everything is
 // ignored, as Go's archive/tar does; an archive that stops between members is complete.
 
+import { showName } from './at.js'
 import { StoreError } from './errors.js'
 import { BLOCK, padding, type SparsePart, type TarEntry } from './tar-entry.js'
 import {
@@ -21,6 +22,9 @@ import {
   pairs,
   paxSparse,
 } from './tar-header.js'
+
+/** GNU tar's, of the whole archive. */
+const VOLUME_LABEL = 'V'
 
 export interface TarHandler {
   entry(entry: TarEntry): void
@@ -190,7 +194,10 @@ export class TarReader {
     if (flag === '\0' && entry.name.endsWith('/')) entry.type = 'directory'
     checkIds(entry)
     if (!isMemberFlag(flag)) {
-      // An unknown kind of member; Go's reader gives it out, and image tools skip it.
+      if (flag !== VOLUME_LABEL) {
+        const name = JSON.stringify(showName(entry.name.slice(0, 300)))
+        throw new StoreError('INVALID', `member ${name}: of an unknown kind, ${JSON.stringify(flag)}`)
+      }
       this.#skip(entry.size)
       return
     }

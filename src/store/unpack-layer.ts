@@ -85,7 +85,8 @@ async function readLayer(
     reader.push(chunk)
     onBytes?.(hasher.size)
   }
-  reader.finish()
+  // To Go's reader nothing at all is an archive without members, so there are layers that are.
+  if (hasher.size > 0) reader.finish()
   const actual = hasher.digest()
   if (actual !== diffId) {
     throw new StoreError(

@@ -68,6 +68,11 @@ export const DEFAULT_LIMITS: UnpackLimits = { bytes: 128 * 2 ** 30, entries: 20_
 
 type Metadata = Pick<TarEntry, 'mode' | 'uid' | 'gid' | 'mtime' | 'mtimeNs' | 'xattrs'>
 
+const DOT_DOT = `${DOT_WHITEOUT}${DOT_WHITEOUT}`
+
+/** Tells names of AUFS's own: files, and directories with all in them, in layers of the first years. */
+const isBookkeeping = (name: string): boolean => name.startsWith(DOT_DOT) && name !== DOT_OPAQUE
+
 const IMPLIED: Metadata = { mode: 0o755, uid: 0, gid: 0, mtime: 0, mtimeNs: 0, xattrs: null }
 const SET_IDS = 0o6000
 const OWN_ACCESS = 0o600
@@ -127,6 +132,7 @@ export class LayerUnpacker implements TarHandler {
 
   #make(entry: TarEntry): void {
     const parts = cleanName(entry.name)
+    if (entry.name.includes(DOT_DOT) && parts.some(isBookkeeping)) return
     const name = parts.pop()
     if (name === undefined) {
       if (entry.type !== 'directory') throw new StoreError('INVALID', 'the root is to be no directory')
@@ -294,8 +300,6 @@ export class LayerUnpacker implements TarHandler {
       this.#tree.opaque.add(place.path)
       return
     }
-    // Others that begin like the opaque marker are AUFS's own bookkeeping.
-    if (name.startsWith(`${DOT_WHITEOUT}${DOT_WHITEOUT}`)) return
     const hidden = name.slice(DOT_WHITEOUT.length)
     if (hidden === '' || hidden === '.' || hidden === '..') {
       throw new StoreError('INVALID', 'a whiteout of no name')

@@ -282,10 +282,22 @@ for (const [title, layers, loose = []] of SAME) {
 }
 
 const good = member(file('good'))
+
+function unknownKind(): Buffer {
+  const bytes = member(file('s', ''))
+  bytes[156] = '9'.charCodeAt(0)
+  const sum = bytes
+    .subarray(0, 512)
+    .fill(' ', 148, 156)
+    .reduce((all, byte) => all + byte, 0)
+  bytes.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148)
+  return bytes
+}
+
 /** Title, archives, and what the error says. */
 const REFUSED: readonly (readonly [title: string, archives: readonly Buffer[], words: RegExp])[] = [
   ['text', [Buffer.from('hello'.repeat(200))], /not a tar archive/],
-  ['nothing', [Buffer.alloc(0)], /empty/],
+  ['a member of unknown kind', [unknownKind()], /member "s": of an unknown kind, "9"/],
   ['an archive cut off in data', [member(file('f', big.repeat(10))).subarray(0, 1024)], /middle of a member/],
   ['an archive cut off in a header', [Buffer.concat([good, good.subarray(0, 100)])], /middle of a member/],
   ['a wrong checksum', [Buffer.concat([Buffer.from('X'), good.subarray(1)])], /not a tar archive/],
@@ -335,6 +347,29 @@ t.test('a layer of more than the limits is refused', async (t) => {
     unpackAll([archive(file('a'), file('b'))], { bytes: 1 << 19, entries: 1 }),
     /more than 1 entries/,
   )
+})
+
+t.test('a blob of no bytes is a layer of nothing, as with umoci', { skip }, async (t) => {
+  const [tree] = await unpackAll([Buffer.alloc(0)])
+  t.same(
+    snapshot(tree!, () => false),
+    byUmoci([Buffer.alloc(0)], () => false),
+  )
+})
+
+t.test("AUFS's own files are no files of the image", async (t) => {
+  const [tree] = await unpackAll([
+    archive(
+      dir('./'),
+      file('.wh..wh.aufs'),
+      dir('.wh..wh.plnk'),
+      file('.wh..wh.plnk/12.34', 'data'),
+      dir('.wh..wh.orph'),
+      file('a', 'data after it'),
+    ),
+  ])
+  t.same(readdirSync(tree!), ['a'])
+  t.equal(readFileSync(join(tree!, 'a'), 'utf8'), 'data after it')
 })
 
 t.test('data after the end is ignored, but counts for the digest', async (t) => {
