@@ -8,6 +8,7 @@ export const EINTR = 4
 export const EIO = 5
 export const ENXIO = 6
 export const E2BIG = 7
+export const ENOEXEC = 8
 export const EBADF = 9
 export const EAGAIN = 11
 export const ENOMEM = 12
@@ -52,6 +53,7 @@ const names = new Map<number, [code: string, reason: string]>([
   [EIO, ['EIO', 'input/output error']],
   [ENXIO, ['ENXIO', 'no such device or address']],
   [E2BIG, ['E2BIG', 'argument list too long']],
+  [ENOEXEC, ['ENOEXEC', 'exec format error']],
   [EBADF, ['EBADF', 'bad file descriptor']],
   [EAGAIN, ['EAGAIN', 'try again']],
   [ENOMEM, ['ENOMEM', 'out of memory']],

@@ -7,12 +7,11 @@ import { close, O_DIRECTORY, openRoot, showName } from '../store/at.js'
 import { changesOf } from '../store/changes.js'
 import { openChangeRoots } from '../store/commit.js'
 import { type Container, containerPaths, findContainer, lowersOf } from '../store/containers.js'
-import { findImage, noSuchImage } from '../store/image-table.js'
+import { findImage } from '../store/image-table.js'
 import { differencesOf } from '../store/stack-diff.js'
 import type { Store } from '../store/store.js'
-import { CommandError } from './command-error.js'
 import { withTree } from './container-tree.js'
-import { isNotFound, storeCommand, withLayers } from './store-command.js'
+import { isNotFound, neither, storeCommand, withLayers } from './store-command.js'
 
 type Line = { readonly kind: string; readonly path: string }
 
@@ -28,9 +27,7 @@ function findTarget(store: Store, name: string): Target {
   try {
     return { trees: lowersOf(store, findImage(store, name).id) }
   } catch (error) {
-    if (!isNotFound(error) || !(error as Error).message.startsWith('no such image')) throw error
-    const hint = noSuchImage(store, name).message.replace('no such image', '')
-    throw new CommandError(name, new Error(`no such container or image${hint}`))
+    throw neither(name, error)
   }
 }
 

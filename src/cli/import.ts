@@ -1,8 +1,10 @@
 // `mica import`: a root file system becomes an image.
 
 import type { Command } from 'commander'
+import { UsageError } from '../mount/errors.js'
 import { importImage } from '../store/import.js'
 import { parsePlatform } from '../store/platform.js'
+import { CommandError } from './command-error.js'
 import { collect } from './run-options.js'
 import { storeCommand, withLayers } from './store-command.js'
 
@@ -10,6 +12,8 @@ type Options = { root?: string; message?: string; change?: readonly string[]; pl
 
 async function run(source: string, reference: string | undefined, options: Options): Promise<void> {
   const { message, change = [], platform } = options
+  if (source === '-' && process.stdin.isTTY)
+    throw new CommandError('', new UsageError('a terminal is no archive; give a file, or pipe one in'))
   const { id } = await withLayers(options.root, source, ({ operate }) =>
     operate((operation) =>
       importImage(

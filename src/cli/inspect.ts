@@ -6,7 +6,7 @@ import { containerPaths, findContainer } from '../store/containers.js'
 import { findImage } from '../store/image-table.js'
 import { inspectImage } from '../store/inspect.js'
 import type { Store } from '../store/store.js'
-import { forEachObject, isNotFound, storeCommand, withStore } from './store-command.js'
+import { forEachObject, isNotFound, neither, storeCommand, withStore } from './store-command.js'
 
 function inspectContainer(store: Store, name: string): Record<string, unknown> {
   const container = findContainer(store, name)
@@ -35,7 +35,11 @@ function inspectOne(store: Store, name: string): Record<string, unknown> {
     return inspectContainer(store, name)
   } catch (error) {
     if (!isNotFound(error)) throw error
+  }
+  try {
     return inspectImage(store, findImage(store, name))
+  } catch (error) {
+    throw neither(name, error)
   }
 }
 

@@ -2,11 +2,13 @@
 
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { UsageError } from '../mount/errors.js'
 import type { AddedImage } from '../store/add-image.js'
 import { load, loadFromLayout } from '../store/load.js'
 import { type Platform, parsePlatform } from '../store/platform.js'
 import { familiar } from '../store/reference.js'
 import type { Operation } from '../store/store.js'
+import { CommandError } from './command-error.js'
 import { parseLayout } from './mount-image.js'
 import { storeCommand, withLayers, withProgress } from './store-command.js'
 
@@ -21,6 +23,8 @@ function loadFrom(operation: Operation, path: string, platform: Platform | undef
 async function run(file: string | undefined, options: Options): Promise<void> {
   const path = file ?? options.input ?? '-'
   const { quiet = false, platform } = options
+  if (path === '-' && process.stdin.isTTY)
+    throw new CommandError('', new UsageError('a terminal is no archive; give a file, or pipe one in'))
   const added = await withLayers(options.root, path, ({ operate }) => {
     const wanted = platform === undefined ? undefined : parsePlatform(platform)
     return withProgress(quiet, (onProgress) =>

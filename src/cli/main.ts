@@ -6,6 +6,7 @@ import { processArguments } from '../mount/path-bytes.js'
 import { VERSION } from '../mount/version.js'
 import { chrootCommand } from './chroot.js'
 import { CommandError } from './command-error.js'
+import { mindOutput } from './lost-output.js'
 import { lsCommand } from './ls.js'
 import { mountCommand, runMount } from './mount.js'
 import { setupCommand } from './setup.js'
@@ -17,6 +18,7 @@ const COMMANDS = [mountCommand, umountCommand, lsCommand, chrootCommand, statsCo
 async function main(args: readonly string[]): Promise<void> {
   // Its options are not commander's to understand.
   if (args[0] === 'mount') return runMount(args.slice(1))
+  mindOutput()
   const program = new Command('mica')
     .description('Mounts layers of container images as one file system')
     .version(VERSION, '-V, --version')

@@ -4,6 +4,7 @@
 import { holderOf, isRunning, mountContainer, unmountContainer } from '../mount/container.js'
 import { MountError } from '../mount/errors.js'
 import { findContainer } from '../store/containers.js'
+import { mindOutput } from './lost-output.js'
 import { type StoreContext, withLayers, withStore } from './store-command.js'
 
 /** Returns what `mount [--root DIR] NAME` asks for; undefined when the arguments are of another kind. */
@@ -38,6 +39,7 @@ export async function mountByName(name: string, root: string | undefined): Promi
     }
     return mountContainer(store, findContainer(store, name))
   })
+  mindOutput()
   process.stdout.write(`${path}\n`)
 }
 

@@ -7,6 +7,7 @@ import { helpText, manPage } from '../mount/option-help.js'
 import { showPath } from '../mount/path-bytes.js'
 import { VERSION } from '../mount/version.js'
 import { CommandError } from './command-error.js'
+import { mindOutput } from './lost-output.js'
 
 /** Mounts as the arguments say; returns when the mount is live. */
 export async function runMount(args: readonly string[]): Promise<void> {
@@ -25,6 +26,7 @@ export async function runMount(args: readonly string[]): Promise<void> {
     const text = { help: helpText, man: () => manPage(VERSION), version: () => `${VERSION}\n` }[
       request.instead
     ]
+    mindOutput()
     process.stdout.write(text())
     return
   }
@@ -44,7 +46,7 @@ export async function runMount(args: readonly string[]): Promise<void> {
 /** Returns the command's entry in the help. */
 export function mountCommand(): Command {
   return new Command('mount')
-    .description('merge layers at a mount point')
+    .description('merge layers at a mount point; or show where a container’s files are')
     .usage(
       '--lower DIR… [--upper DIR --work DIR] [OPTIONS] MOUNTPOINT, or: mica mount oci:DIR:TAG MOUNTPOINT, or: mica mount CONTAINER',
     )

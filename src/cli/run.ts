@@ -18,6 +18,7 @@ import {
   noteStarted,
 } from '../store/containers.js'
 import { findImage, readConfig } from '../store/image-table.js'
+import { formatPlatform, hostPlatform, matches } from '../store/platform.js'
 import { openStore, type Store } from '../store/store.js'
 import { CommandError } from './command-error.js'
 import { addRunOptions, collect, commandOf, type RunOptions, requestOf } from './run-options.js'
@@ -68,7 +69,12 @@ async function run(image: string, given: readonly string[], options: Options): P
     const signals = new SignalRelay()
     store = openStore(options.root)
     const found = findImage(store, image)
-    const config = readConfig(store, found.id).run
+    const { run: config, platform } = readConfig(store, found.id)
+    // Where the kernel has an emulator for it, it runs all the same.
+    if (!matches(platform, hostPlatform()))
+      process.stderr.write(
+        `mica: run ${image}: the image is for ${formatPlatform(platform)}, this machine is ${formatPlatform(hostPlatform())}\n`,
+      )
     const command = commandOf(config, given, options.entrypoint)
     if (command.length === 0) throw new UsageError('no command given, and the image has none')
     const container = createContainer(store, found, options.name, { command })

@@ -2,7 +2,7 @@
 
 import { type Command, InvalidArgumentError } from 'commander'
 import { MountError } from '../mount/errors.js'
-import { parseReference } from '../store/reference.js'
+import { DEFAULT_DOMAIN, parseReference } from '../store/reference.js'
 import { listRepositories, listTags } from '../store/registry/catalog.js'
 import { CommandError } from './command-error.js'
 import { addRegistryOptions, type RegistryOptions, withRegistry } from './registry-options.js'
@@ -23,7 +23,8 @@ async function run(term: string, options: Options): Promise<void> {
         for (const tag of tags) process.stdout.write(`${domain}/${path}:${tag}\n`)
         return
       }
-      const all = await listRepositories(client)
+      // Docker Hub's answer would be that a login may help.
+      const all = domain === DEFAULT_DOMAIN ? undefined : await listRepositories(client)
       if (all === undefined) throw new MountError(`${domain} has no catalogue to search in`, 'EOPNOTSUPP')
       const found = all.filter((name) => name.includes(word.toLowerCase()))
       for (const name of found.slice(0, options.limit)) process.stdout.write(`${domain}/${name}\n`)
@@ -42,7 +43,7 @@ function parseCount(text: string): number {
 export function searchCommand(): Command {
   return addRegistryOptions(storeCommand('search', 'find repositories of a registry by a part of their name'))
     .argument('<term>', 'a word, or HOST/WORD')
-    .option('--registry <host>', 'where to look', 'docker.io')
+    .option('--registry <host>', 'where to look; docker.io has but --list-tags', DEFAULT_DOMAIN)
     .option('--list-tags', 'the tags of the repository TERM')
     .option('--limit <n>', 'no more than these', parseCount)
     .action(run)

@@ -66,6 +66,7 @@ function contextOf(store: Store, signal: AbortSignal): StoreContext {
   }
 }
 
+const NO_IMAGE = 'no such image'
 const OWNERS_SHOWN = 3
 
 function tellLostOwners(owners: readonly string[]): void {
@@ -132,4 +133,11 @@ export async function forEachObject(
 /** Tells whether an error says that there is no such thing. */
 export function isNotFound(error: unknown): boolean {
   return error instanceof StoreError && error.code === 'NOT_FOUND'
+}
+
+/** Returns what to throw for a name that could be a container's or an image's, when it was not an image's. */
+export function neither(name: string, error: unknown): unknown {
+  const { message } = error as Error
+  if (!isNotFound(error) || !message.startsWith(NO_IMAGE)) return error
+  return new CommandError(name, error, `no such container or image${message.slice(NO_IMAGE.length)}`)
 }

@@ -31,8 +31,8 @@ export const STORE_COMMANDS: Readonly<Record<string, Load>> = {
   cp: async () => (await import('./cp.js')).cpCommand,
   search: async () => (await import('./search.js')).searchCommand,
   login: async () => (await import('./login.js')).loginCommand,
-  snapshotter: async () => (await import('./snapshotter.js')).snapshotterCommand,
   logout: async () => (await import('./login.js')).logoutCommand,
+  snapshotter: async () => (await import('./snapshotter.js')).snapshotterCommand,
 }
 
 /** Returns the command of this name; all of them when there is none. */

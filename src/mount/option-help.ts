@@ -39,14 +39,22 @@ function wrap(text: string, indent: number, width: number): string {
   return [...lines, line].map((each) => ' '.repeat(indent) + each).join('\n')
 }
 
-const SYNOPSIS = 'mica mount --lower DIR [--lower DIR…] [--upper DIR --work DIR] [OPTIONS] MOUNTPOINT'
-const SYNOPSIS_O = 'mica mount -o lowerdir=DIR[:DIR…],upperdir=DIR,workdir=DIR[,OPTIONS] MOUNTPOINT'
+const SYNOPSES = [
+  'mica mount --lower DIR [--lower DIR…] [--upper DIR --work DIR] [OPTIONS] MOUNTPOINT',
+  'mica mount -o lowerdir=DIR[:DIR…],upperdir=DIR,workdir=DIR[,OPTIONS] MOUNTPOINT',
+  'mica mount [--root STORE] oci:DIR[:TAG] [OPTIONS] MOUNTPOINT',
+  'mica mount [--root STORE] CONTAINER',
+]
+const FURTHER =
+  'oci:DIR:TAG stands for the lowers of an image in an OCI layout. A container of the store has its own place, ' +
+  'which is printed.'
 
 /** Returns the text of `mica mount --help`. */
 export function helpText(width = 96): string {
-  const out = [`Usage: ${SYNOPSIS}`, `       ${SYNOPSIS_O}`, '']
+  const out = [...SYNOPSES.map((line, at) => `${at === 0 ? 'Usage:' : '      '} ${line}`), '']
   out.push(
     wrap('Merges read-only layers under a writable upper and shows the result at MOUNTPOINT.', 0, width),
+    wrap(FURTHER, 0, width),
   )
   for (const group of GROUPS) {
     out.push('', `${group}:`)
@@ -73,12 +81,13 @@ function roff(text: string): string {
 export function manPage(version: string): string {
   const out = [`.TH MICA\\-MOUNT 8 "" "mica ${roff(version)}" "System Administration"`]
   out.push('.SH NAME', 'mica\\-mount \\- mount image layers as one file system')
-  out.push('.SH SYNOPSIS', roff(SYNOPSIS), '.br', roff(SYNOPSIS_O))
+  out.push('.SH SYNOPSIS', SYNOPSES.map(roff).join('\n.br\n'))
   out.push('.SH DESCRIPTION')
   out.push(
     roff(
       'Merges read-only layers under a writable upper and shows the result at MOUNTPOINT. Returns when the mount is live.',
     ),
+    roff(FURTHER),
     roff('In -o strings a backslash makes a comma or colon part of a path.'),
   )
   for (const group of GROUPS) {

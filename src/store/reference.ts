@@ -14,7 +14,7 @@ export type Reference = {
   readonly digest: Digest | undefined
 }
 
-const DEFAULT_DOMAIN = 'docker.io'
+export const DEFAULT_DOMAIN = 'docker.io'
 const OFFICIAL = 'library/'
 export const DEFAULT_TAG = 'latest'
 const NAME_MAX = 255

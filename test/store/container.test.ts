@@ -100,6 +100,20 @@ t.test('options of run', { skip }, async (t) => {
   t.equal((await ok('ps', '-aq')).out, '')
 })
 
+t.test('an image for another machine is run, and told of', { skip }, async (t) => {
+  const source = sandbox.dir('foreign')
+  writeFileSync(join(source, 'prog'), '\x7fELF\x02\x01\x01'.padEnd(64, '\0'), { mode: 0o755 })
+  mkdirSync(join(source, 'bin'))
+  writeFileSync(join(source, 'bin/sh'), '\x7fELF\x02\x01\x01'.padEnd(64, '\0'), { mode: 0o755 })
+  await ok('import', '--platform', 'linux/s390x', source, 'foreign')
+  t.match(await sandbox.mica(['run', '--rm', 'foreign', '/prog']), {
+    status: 126,
+    out: '',
+    err: /^mica: run foreign: the image is for linux\/s390x, this machine is linux\/\w+\nmica: run: \/prog: can't be run: exec format error\n$/,
+  })
+  await ok('rmi', 'foreign')
+})
+
 t.test("what the caller's environment tells Node stays out of the container", { skip }, async (t) => {
   const hook = sandbox.path('hook.cjs')
   const mark = JSON.stringify(sandbox.path('hooked'))

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 
 import { packageRoot } from '../support/package-root.js'
 
-const command = join(packageRoot, 'bin/mica')
+export const command = join(packageRoot, 'bin/mica')
 const mainScript = join(packageRoot, 'dist/src/cli/main.js')
 
 export type Ran = {

@@ -135,6 +135,21 @@ for (const [name, status, body, words] of answers) {
   })
 }
 
+t.test('where there is no catalogue to search in, that is the answer', async (t) => {
+  const plain = (host: string): RegExp =>
+    new RegExp(`^mica: search .*: ${host} has no catalogue to search in\n$`)
+  for (const status of [404, 405]) {
+    registry.fault = (request, response) => {
+      if (!request.url!.includes('_catalog')) return false
+      response.writeHead(status).end()
+      return true
+    }
+    const ran = await sandbox.mica(['search', `${registry.host}/app`])
+    t.match(ran, { status: 1, out: '', err: plain(registry.host) })
+  }
+  t.match(await sandbox.mica(['search', 'debian']), { status: 1, out: '', err: plain('docker.io') })
+})
+
 t.test('429 and 503 that pass are waited out', async (t) => {
   let refusals = 2
   registry.fault = (request, response) => {

@@ -17,7 +17,7 @@ import { stripVTControlCharacters } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import Database from 'better-sqlite3'
 import t from 'tap'
-import { needs, type Ran, Sandbox } from './mica.js'
+import { command, needs, type Ran, Sandbox } from './mica.js'
 import { makeLayout } from './sample-images.js'
 import { snapshot } from './snapshot.js'
 import { archive, digest, dir, file, type Member } from './tar.js'
@@ -367,7 +367,7 @@ t.test('unknown things are named with what is near', { skip }, async (t) => {
   for (const command of ['inspect', 'history', 'rmi', 'save', 'create', 'tree']) {
     const { status, err } = await sandbox.mica([command, 'layout:tow'])
     t.equal(status, 1)
-    t.match(err, /no such image; there is layout:two/, command)
+    t.match(err, /no such (container or )?image; there is layout:two/, command)
   }
   t.match(await sandbox.mica(['frobnicate']), { status: 2, err: /unknown command/ })
 })
@@ -437,6 +437,30 @@ t.test('a store that another process makes just now is waited for', async (t) =>
   }
 })
 
+t.test('a reader that has gone is no failure, a full disk is', { skip }, async (t) => {
+  const sandbox = new Sandbox()
+  await ok(sandbox, 'load', '-q', makeLayout(sandbox))
+  // The reader is gone before anything is written.
+  const piped = (redirection: string, ...args: string[]): string =>
+    sandbox.run('bash', [
+      '-c',
+      `{ mkfifo p; exec 3<>p 4>p 3<&-; ${command} "$@" ${redirection}; echo $? >&2; } 2>&1`,
+      'x',
+      ...args,
+    ])
+  for (const args of [['images'], ['inspect', 'layout:two'], ['mount', '--help'], ['--help']]) {
+    t.equal(piped('>&4', ...args), '0\n', args.join(' '))
+    rmSync(sandbox.path('p'))
+  }
+  t.equal(piped('2>&4 >/dev/null', 'load', makeLayout(sandbox)), '0\n', 'of progress')
+  rmSync(sandbox.path('p'))
+  t.match(piped('>&4', 'save', 'layout:two'), /^mica: save layout:two: nobody reads it any more\n1\n$/)
+  for (const args of [['images'], ['save', 'layout:two']]) {
+    rmSync(sandbox.path('p'))
+    t.match(piped('>/dev/full', ...args), /^mica: [^\n]+: no space left on device\n1\n$/)
+  }
+})
+
 t.test('Ctrl-C at any moment is one line, and leaves nothing', { skip }, async (t) => {
   const sandbox = new Sandbox()
   const source = sandbox.dir('source')
@@ -487,6 +511,8 @@ t.test(
     t.match(text, /\r\nLoaded image: layout:one\r\nLoaded image: layout:two\r\n$/)
     t.ok(seen.out.lastIndexOf('\x1b[?25h') > seen.out.lastIndexOf('\x1b[?25l'))
     t.notMatch((await sandbox.atTerminal(['load', '-q', layout], 'true', [])).out, /\x1b/)
+    for (const args of [['load'], ['import', '-', 'x']])
+      t.match(await sandbox.atTerminal(args, 'true', []), { status: 2, out: /: a terminal is no archive/ })
   },
 )
 
