@@ -54,6 +54,12 @@ export function putBlob({ store: { layout }, dir }: Operation, bytes: Uint8Array
   return digest
 }
 
+/** Makes a file of the operation's own directory the blob of this digest, which is the caller's word. */
+export function adoptBlob({ store: { layout } }: Operation, file: { path: string; digest: Digest }): void {
+  const path = blobPath(layout, file.digest)
+  if (!existsSync(path)) renameSync(file.path, path)
+}
+
 /** What a blob has to be; `size` undefined where only the digest is known. */
 export type Expected = { readonly digest: Digest; readonly size?: number | undefined }
 

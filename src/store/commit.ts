@@ -1,11 +1,10 @@
 // `commit` and `import`: a new image out of a container's changes, or out of a root file system. The
 // same input gives the same layer; with SOURCE_DATE_EPOCH the same image.
 
-import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import { type AddedImage, addFromSource } from './add-image.js'
 import { close, openRoot } from './at.js'
-import { blobPath, blobSize, ensureBlob, readBlob } from './blob-store.js'
+import { adoptBlob, blobPath, blobSize, readBlob } from './blob-store.js'
 import type { ChangeRoots } from './changes.js'
 import type { LayerCompression } from './compression.js'
 import { applyChanges } from './config-change.js'
@@ -112,7 +111,7 @@ function ociLayer(layer: Descriptor): Descriptor {
   return { ...layer, mediaType: ending === '' ? OCI_LAYER : `${OCI_LAYER}+${ending}` }
 }
 
-/** A layer's archive in a file. */
+/** A layer's archive in a file of the operation's own, which becomes the blob. */
 export type NewLayer = {
   readonly diffId: Digest
   readonly digest: Digest
@@ -158,7 +157,7 @@ export async function addLayer(
   if (layer !== undefined) {
     const ending = layer.compression === 'none' ? '' : `+${layer.compression}`
     layers.push({ mediaType: OCI_LAYER + ending, digest: layer.digest, size: layer.size })
-    await ensureBlob(operation, layer, () => createReadStream(layer.path))
+    adoptBlob(operation, layer)
   }
   const source = {
     names,

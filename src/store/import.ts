@@ -8,7 +8,7 @@ import type { AddedImage } from './add-image.js'
 import { close, openRoot } from './at.js'
 import { addLayer, type CommitOptions, type NewLayer, sourceDateEpoch } from './commit.js'
 import { compressionOf, readPlain } from './compression.js'
-import { Hasher } from './digest.js'
+import { type Digest, Hasher } from './digest.js'
 import { StoreError } from './errors.js'
 import { dump, HttpClient, isCertificateError, isNetworkError, networkReason } from './http.js'
 import { packTreeLayer } from './pack.js'
@@ -16,6 +16,7 @@ import { hostPlatform, type Platform } from './platform.js'
 import type { Operation } from './store.js'
 
 const REDIRECTS_MAX = 5
+const READ_BYTES = 1 << 20
 
 /** Makes an image; `source` is a path, a URL, or a stream. */
 export async function importImage(
@@ -34,10 +35,13 @@ export async function importImage(
 }
 
 async function layerOf(operation: Operation, source: string | Readable): Promise<NewLayer> {
-  if (typeof source !== 'string') return describe(await spool(operation, source))
-  if (/^https?:\/\//.test(source)) return describe(await download(operation, source))
+  if (typeof source !== 'string') return describe(operation, await spool(operation, source))
+  if (/^https?:\/\//.test(source)) return describe(operation, await download(operation, source))
   const path = resolve(source)
-  if (!statSync(path).isDirectory()) return describe(await spool(operation, createReadStream(path)))
+  if (!statSync(path).isDirectory()) {
+    const stream = createReadStream(path, { highWaterMark: READ_BYTES })
+    return describe(operation, await spool(operation, stream))
+  }
   const fd = openRoot(path)
   try {
     const packed = join(operation.dir, 'layer')
@@ -52,7 +56,7 @@ async function layerOf(operation: Operation, source: string | Readable): Promise
 }
 
 /** Copies what an HTTP server gives for a URL into a file. */
-async function download({ dir, signal }: Operation, first: string): Promise<string> {
+async function download({ dir, signal }: Operation, first: string): Promise<Spooled> {
   const client = new HttpClient()
   try {
     let url = new URL(first)
@@ -75,36 +79,45 @@ async function download({ dir, signal }: Operation, first: string): Promise<stri
   }
 }
 
+type Spooled = { readonly path: string; readonly size: number; readonly digest: Digest }
+
 /** Copies what may change while we read it, or can be read only once. */
-async function spool({ dir, signal }: Pick<Operation, 'dir' | 'signal'>, stream: Readable): Promise<string> {
-  const path = join(dir, 'archive')
-  await pipeline(stream, createWriteStream(path, { mode: 0o600 }), {
+async function spool(
+  { dir, signal }: Pick<Operation, 'dir' | 'signal'>,
+  stream: Readable,
+  name = 'archive',
+): Promise<Spooled> {
+  const path = join(dir, name)
+  const hasher = new Hasher()
+  const hashed = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      hasher.update(chunk)
+      yield chunk
+    }
+  }
+  await pipeline(stream, hashed, createWriteStream(path, { mode: 0o600 }), {
     ...(signal !== undefined && { signal }),
   })
-  return path
+  return { path, size: hasher.size, digest: hasher.digest() }
 }
 
-async function describe(given: string): Promise<NewLayer> {
-  const { path, compression } = await forLayers(given)
-  const [whole, plain] = [new Hasher(), new Hasher()]
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) whole.update(chunk as Buffer)
-  for await (const chunk of readPlain(path)) plain.update(chunk)
-  // As of a pipe whose other end has failed.
-  if (plain.size === 0) throw new StoreError('INVALID', 'not a tar archive: it is empty')
-  return {
-    path,
-    size: whole.size,
-    digest: whole.digest(),
-    diffId: plain.digest(),
-    compression,
-  }
-}
-
-/** What is compressed as no layer may be becomes plain. */
-async function forLayers(path: string): Promise<Pick<NewLayer, 'path' | 'compression'>> {
+/** Returns what an archive is as a layer. What is compressed as no layer may be becomes plain. */
+async function describe(operation: Operation, spooled: Spooled): Promise<NewLayer> {
+  const { path, digest } = spooled
   const compression = compressionOf(path)
-  if (compression !== 'xz' && compression !== 'bzip2') return { path, compression }
-  const plain = `${path}.plain`
-  await pipeline(Readable.from(readPlain(path)), createWriteStream(plain, { mode: 0o600 }))
-  return { path: plain, compression: 'none' }
+  if (compression === 'xz' || compression === 'bzip2')
+    return describe(operation, await spool(operation, Readable.from(readPlain(path)), 'plain'))
+  let [diffId, size] = [digest, spooled.size]
+  if (compression !== 'none') {
+    const hasher = new Hasher()
+    for await (const chunk of readPlain(path)) {
+      operation.signal?.throwIfAborted()
+      hasher.update(chunk)
+    }
+    size = hasher.size
+    diffId = hasher.digest()
+  }
+  // As of a pipe whose other end has failed.
+  if (size === 0) throw new StoreError('INVALID', 'not a tar archive: it is empty')
+  return { ...spooled, diffId, compression }
 }
