@@ -20,7 +20,6 @@ import {
 } from '../base/errno.js'
 import {
   SCRATCH_LIST,
-  SCRATCH_NOTIFY,
   SCRATCH_STAT,
   SCRATCH_VALUE,
   STAT_ATIME,
@@ -66,6 +65,7 @@ import {
   T_REG,
   TYPE_MASK,
 } from './inode-table.js'
+import { dropKeptAttributes } from './notify.js'
 import { copyOverride } from './override.js'
 import { COPY_DIR_NAME, COPY_NAME, TIMES } from './scratch.js'
 import { ageSnapshot } from './snapshot.js'
@@ -88,9 +88,6 @@ const AT_REMOVEDIR = 0x200
 const QUICK_BYTES = 128 * 1024
 /** The whole file. */
 export const ALL = Number.MAX_SAFE_INTEGER
-
-/** Body: nodeid, offset (-1: no data), length (0: to the end); 64 bits each. */
-const FUSE_NOTIFY_INVAL_INODE = 2
 
 const PARENT_STAT = SCRATCH_STAT + 256
 
@@ -545,30 +542,6 @@ function finish(u: Union, node: number, r: number, temp: number): number {
   if (oldPin > 0) sys.close(oldPin - 1)
   if (hasHeir) dropKeptAttributes(u, node)
   return r
-}
-
-/**
- * Has the kernel ask for a node's attributes again; it keeps the data. Needs no lock that a request
- * of ours may hold (fs/fuse/inode.c:fuse_reverse_inval_inode() with a negative offset).
- */
-function dropKeptAttributes(u: Union, node: number): void {
-  invalidate(u, node, -1)
-}
-
-/**
- * Has the kernel read a directory again that it keeps the listing of. Waits for no request, as pages of a
- * listing are locked while the kernel copies from them only.
- */
-export function dropKeptListing(u: Union, node: number): void {
-  invalidate(u, node, 0)
-}
-
-function invalidate(u: Union, node: number, offset: 0 | -1): void {
-  const w = SCRATCH_NOTIFY >> 2
-  u.i32.fill(0, w, w + 6)
-  u.i32[w] = node
-  u.i32.fill(offset, w + 2, w + 4)
-  u.sys.notify(u.config.device, FUSE_NOTIFY_INVAL_INODE, SCRATCH_NOTIFY, 24)
 }
 
 /**

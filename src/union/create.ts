@@ -27,7 +27,7 @@ import { found, isDotWhiteout } from './lookup.js'
 import { openReal } from './open-file.js'
 import { stampNew } from './override.js'
 import { LINK_NAME, STAGED_NAME } from './scratch.js'
-import { directoryChanged } from './snapshot.js'
+import { directoryChanged, dropHalfListed } from './snapshot.js'
 import { type Union, YES_AT } from './union.js'
 import { hasDot, isWhiteoutAt, removeDot, replaceByWhiteout } from './whiteout.js'
 import { tempName } from './workdir.js'
@@ -211,6 +211,7 @@ function bindNew(u: Union, parent: number, name: number, length: number, out: nu
   u.t.lock()
   directoryChanged(u.t, parent)
   u.t.unlock()
+  dropHalfListed(u)
   const node = bind(u, parent, name, length)
   if (node > 0) writeEntry(u, node, out)
   return node
@@ -430,6 +431,7 @@ function bindLink(
     }
   }
   t.unlock()
+  dropHalfListed(u)
   if (oldPin !== 0) u.sys.close(oldPin - 1)
   if (dentry === 0) return -ENOMEM
   writeEntry(u, node, out)

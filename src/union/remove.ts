@@ -9,7 +9,7 @@ import { upperDir } from './copy-up.js'
 import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER } from './inode-table.js'
 import { isEmpty } from './merge-dir.js'
-import { directoryChanged } from './snapshot.js'
+import { directoryChanged, dropHalfListed } from './snapshot.js'
 import type { Union } from './union.js'
 import { hide, replaceByWhiteout } from './whiteout.js'
 import { tempName } from './workdir.js'
@@ -94,6 +94,7 @@ function conclude(
   }
   endChange(u, node, 0)
   t.unlock()
+  dropHalfListed(u)
   if (spare >= 0) u.sys.close(spare)
   return r
 }

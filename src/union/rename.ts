@@ -9,17 +9,18 @@ import { SCRATCH_VALUE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { findBound } from './bind.js'
 import { beginChange, cancelChange, endChange, hasLower, nodeOf, unname } from './change.js'
-import { copyUp, dropKeptListing, markImpure, upperDir } from './copy-up.js'
+import { copyUp, markImpure, upperDir } from './copy-up.js'
 import { addDentry, findDentry, hashName, removeDentry } from './dentry-table.js'
 import { freeReals, readReals, writeReals } from './dir-stack.js'
 import { noteRemovedLink } from './hard-links.js'
 import { at, F_STACK, F_UPPER, N_INFO, N_LAYER, T_DIR, TYPE_MASK } from './inode-table.js'
 import { isDotWhiteout, layerPath } from './lookup.js'
 import { isEmpty } from './merge-dir.js'
+import { dropKeptListing } from './notify.js'
 import { lowerPlace, PATH_BYTES } from './redirect.js'
 import { topOf } from './remove.js'
 import { NEW_NAME, OLD_NAME } from './scratch.js'
-import { directoryChanged } from './snapshot.js'
+import { directoryChanged, dropHalfListed } from './snapshot.js'
 import { H_MOVES } from './state.js'
 import { type Union, YES_AT } from './union.js'
 import { hide, isWhiteoutAt, removeDot } from './whiteout.js'
@@ -100,6 +101,7 @@ export function renameNode(
   if (r === 0) swapDentries(u)
   endChange(u, from.node, to.node)
   u.t.unlock()
+  dropHalfListed(u)
   if (r === 0) {
     dropOldDots(u, from.node)
     dropOldDots(u, to.node)
@@ -122,6 +124,7 @@ function conclude(u: Union): number {
   t.unlock()
   if (spare >= 0) u.sys.close(spare)
   if (wasDir) u.dirs.drop(to.node, 0)
+  dropHalfListed(u)
   dropOldDots(u, from.node)
   return bound ? 0 : -ENOMEM
 }

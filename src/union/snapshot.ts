@@ -27,6 +27,7 @@ import {
 } from './block-chain.js'
 import { E_INFO, E_INO, E_LENGTH, E_NAME, firstEntry, HIDDEN, hashAt, nextEntry } from './dir-list.js'
 import { at } from './inode-table.js'
+import { dropKeptListing } from './notify.js'
 import { BLOCK_BYTES, H_COPIES } from './state.js'
 import type { Tables } from './tables.js'
 import type { Union } from './union.js'
@@ -133,13 +134,29 @@ export function ageIfOld(t: Tables, first: number, copies: number): void {
   if (t.header[H_COPIES] !== copies) mark(t, first, SNAPSHOT_OLD)
 }
 
-/** Under the lock: names in a directory were made or removed. */
+/** Directories of which the kernel keeps half a listing that is past; filled under the lock. */
+const halfListed: number[] = [] // one list per thread: modules are per worker
+
+/** Under the lock: names in a directory were made or removed. Without it dropHalfListed() is to follow. */
 export function directoryChanged(t: Tables, node: number): void {
   const first = t.nodes[at(node) + N_SNAPSHOT]!
   if (first === 0) return
-  if ((t.blocks[first * BLOCK_WORDS + B_FLAGS]! & SNAPSHOT_HALF_READ) !== 0)
+  const flags = t.blocks[first * BLOCK_WORDS + B_FLAGS]!
+  if ((flags & SNAPSHOT_HALF_READ) === 0) dropSnapshot(t, node)
+  else {
+    if ((flags & SNAPSHOT_PAST) === 0) halfListed.push(node)
     mark(t, first, SNAPSHOT_OLD | SNAPSHOT_PAST)
-  else dropSnapshot(t, node)
+  }
+}
+
+/**
+ * Without the lock, before the change is answered: has the kernel forget the beginnings of listings that
+ * somebody is in the middle of. It would keep them together with what is read from here on, and go on in
+ * there with who begins after the change (fs/fuse/readdir.c:fuse_readdir_cached() looks at a directory's
+ * version at the start alone).
+ */
+export function dropHalfListed(u: Union): void {
+  while (halfListed.length > 0) dropKeptListing(u, halfListed.pop()!)
 }
 
 /** Under the lock: takes a reference to the node's snapshot for who goes on behind a cookie. Returns it, 0: there is none for that. */

@@ -1,7 +1,7 @@
 // Listing merged directories, their attributes, and who may change them.
 import assert from 'node:assert/strict'
 import type { Case, Scene, Suite } from '../support/suite.js'
-import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY } from '../support/syscalls.js'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY } from '../support/syscalls.js'
 import {
   acl,
   defaultMtime,
@@ -113,6 +113,30 @@ const listing: Case[] = [
       }
       assert.equal(new Set(seen).size, seen.length)
       assert.equal(seen.filter((name) => !name.startsWith('new')).length, 332)
+    },
+  },
+  {
+    title: 'who begins after a change sees it whole although others are in the middle',
+    lines: [86, 87],
+    lowers: [{ d: dir(numbered(2000, 'low')) }],
+    run(s) {
+      const begin = (size: number) => {
+        const fd = s.root.open(s.at('d'), O_RDONLY | O_DIRECTORY)
+        return { fd, names: part(fd, size) }
+      }
+      const part = (fd: number, size: number) =>
+        s.root.call<[string][]>('getdents_fd', fd, size, true).map(([name]) => name)
+      const early = begin(32768)
+      const added = Array.from({ length: 200 }, (_, i) => `new${i}`)
+      for (const name of added) s.root.put(s.at(`d/${name}`), '')
+      for (let i = 0; i < 100; i++) s.root.unlink(s.at(`d/low${String(i * 20).padStart(4, '0')}`))
+      const late = begin(4096)
+      s.root.call('getdents_fd', early.fd)
+      const rest = s.root.call<[string][]>('getdents_fd', late.fd).map(([name]) => name)
+      const seen = [...late.names, ...rest].filter((name) => name !== '.' && name !== '..')
+      assert.equal(new Set(seen).size, seen.length)
+      assert.deepEqual(seen.sort(), s.root.list(s.at('d')).sort())
+      assert.equal(seen.length, 2100)
     },
   },
   {
