@@ -120,7 +120,7 @@ function weigh(name: string, engine: Engine): void {
       'ls -lR /etc >/dev/null; sleep 1000',
     )
   start(0)
-  const settle = (): void => void execFileSync('sleep', ['2'])
+  const settle = (): void => void execFileSync('sleep', ['4'])
   settle()
   const before = servingMb(engine)
   for (let i = 1; i <= MORE; i++) start(i)

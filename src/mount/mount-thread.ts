@@ -10,25 +10,31 @@ import type { ThreadData, ThreadNews, ThreadOrder } from './mount-threads.js'
 import { type Host, showInHost } from './pristine-mount.js'
 import { logPath } from './runtime-dir.js'
 
-/** The mount's user begins first. */
-const TIDY_MS = 500
+/** Longer than most that an engine mounts is mounted, and than a server keeps a thread that it may not need. */
+const TIDY_MS = 2500
 
 const port = parentPort!
 const { share } = workerData as ThreadData
 let log = createLog()
 let current: LiveMount | undefined
+let tidying: NodeJS.Timeout | undefined
 
 function post(news: ThreadNews): void {
   port.postMessage(news)
 }
 
-/** V8 waits for more garbage than a mount ever makes; what mounting left is half of a thread's memory. */
+/**
+ * V8 waits for more garbage than a mount ever makes; what mounting left is half of a thread's memory. To collect it
+ * takes as long as to mount, so it is done when the thread has nothing else to begin or end.
+ */
 function tidyLater(): void {
   const collect = (globalThis as { gc?: () => void }).gc
-  if (collect !== undefined) setTimeout(collect, TIDY_MS)
+  clearTimeout(tidying)
+  if (collect !== undefined) tidying = setTimeout(collect, TIDY_MS)
 }
 
 async function serveOne(request: MountRequest, hosts: readonly Host[]): Promise<void> {
+  clearTimeout(tidying)
   const shownIn = hosts.length === 0 ? undefined : showInHost(request, hosts)
   if (shownIn !== undefined) return post({ shownIn })
   const warnings: string[] = []

@@ -29,8 +29,9 @@ const REQUEST_MAX = 1 << 20
 const LENGTH_DIGITS = 8
 /** How long a server without mounts waits for another one. */
 const IDLE_MS = 30_000
-/** Threads that are kept for mounts to come. */
+/** Threads that are kept for mounts to come, and how long those are whose mount has just ended. */
 const SPARE_THREADS = 2
+const KEEP_MS = 2000
 const SPARE_DELAY_MS = 200
 /** Open files that each mount should find room for. */
 const FILES_PER_MOUNT = 1024
@@ -58,6 +59,7 @@ export class MountServer {
   #server: Server | undefined
   #inode = 0n
   #idle: NodeJS.Timeout | undefined
+  #keeping: NodeJS.Timeout | undefined
   #isStopping = false
   /** The process has no mount besides ours. */
   #isAlone = false
@@ -234,9 +236,18 @@ export class MountServer {
       this.#isStopping = true
       this.#close()
     }
-    if (thread.isUsable && this.#spare.length < SPARE_THREADS && !this.#isStopping) this.#spare.push(thread)
+    if (thread.isUsable && !this.#isStopping) this.#keep(thread)
     else thread.end()
     this.#settle()
+  }
+
+  /** Engines mount twice to run a container (to look at its users, then for good), and many at once. */
+  #keep(thread: MountThread): void {
+    this.#spare.push(thread)
+    clearTimeout(this.#keeping)
+    this.#keeping = setTimeout(() => {
+      for (const one of this.#spare.splice(SPARE_THREADS)) one.end()
+    }, KEEP_MS).unref()
   }
 
   /** Whoever just mounted something is about to use it, and needs the CPUs. */

@@ -118,6 +118,32 @@ function house(title: string, body: (t: Assertions, h: House) => void, idle?: st
   })
 }
 
+house(
+  'threads of mounts that have ended serve the next ones, and go after a while',
+  (t, h) => {
+    h.mustMount('first')
+    h.whenOpen()
+    const threads = (): string[] => readdirSync(`/proc/${h.pidOf('first')}/task`)
+    const names = ['one', 'two', 'three', 'four', 'five']
+    for (const name of names) h.mustMount(name)
+    const before = threads()
+    for (const name of names) spawnSync('umount', [h.at(name)])
+    for (const name of names) h.mustMount(name)
+    const after = threads()
+    t.same(
+      before.filter((tid) => !after.includes(tid)),
+      [],
+    )
+    t.ok(after.length <= before.length + 1, 'with one more for mounts to come')
+    for (const name of names) spawnSync('umount', [h.at(name)])
+    const few = before.length - names.length + 2
+    for (let i = 0; i < 100 && threads().length > few; i++) pause(100)
+    t.ok(threads().length <= few, 'two are kept')
+    spawnSync('umount', [h.at('first')])
+  },
+  '20',
+)
+
 house('mounts of one caller share a process, and nothing else', (t, h) => {
   h.mustMount('one')
   h.whenOpen()
