@@ -100,6 +100,28 @@ t.test('options of run', { skip }, async (t) => {
   t.equal((await ok('ps', '-aq')).out, '')
 })
 
+t.test("what an image's config says is done", { skip }, async (t) => {
+  const changes = [
+    'ENTRYPOINT ["/bin/sh", "-c"]',
+    'CMD ["pwd; id -u; echo $A $B $C"]',
+    'USER user',
+    'WORKDIR /tmp',
+    'ENV A=a B=b',
+  ]
+  await ok('create', IMAGE, 'base')
+  await ok('commit', ...changes.flatMap((change) => ['-c', change]), 'base', 'configured')
+  t.equal((await ok('run', '--rm', 'configured')).out, '/tmp\n1000\na b\n')
+  t.equal((await ok('run', '--rm', 'configured', 'echo $0-$A')).out, '/bin/sh-a\n')
+  writeFileSync(sandbox.path('variables'), '# none\nB=of file\nC=c\nHOME\n')
+  const variables = ['--env-file', sandbox.path('variables'), '-e', 'A=x']
+  t.equal((await ok('run', '--rm', ...variables, 'configured')).out, '/tmp\n1000\nx of file c\n')
+  t.match((await ok('ps', '-as')).out, /^CONTAINER ID .* SIZE\n[0-9a-f]{12} .* Created +base +\d\S*B\n$/)
+  t.match((await ok('ps', '-aq', '--no-trunc')).out, /^[0-9a-f]{64}\n$/)
+  t.equal((await ok('ps')).out.trim().split('\n').length, 1, 'none that runs or is mounted')
+  await ok('rm', 'base')
+  await ok('rmi', 'configured')
+})
+
 t.test('an image for another machine is run, and told of', { skip }, async (t) => {
   const source = sandbox.dir('foreign')
   writeFileSync(join(source, 'prog'), '\x7fELF\x02\x01\x01'.padEnd(64, '\0'), { mode: 0o755 })
@@ -588,7 +610,9 @@ t.test('the same changes committed twice give the same image with SOURCE_DATE_EP
 t.test('an export is the whole tree, and comes back by import', { skip }, async (t) => {
   await script('e', 'echo x > /x; rm /etc/two')
   await ok('export', '-o', sandbox.path('e.tar'), 'e')
-  await ok('import', sandbox.path('e.tar'), 'exported')
+  const tar = readFileSync(sandbox.path('e.tar'))
+  t.match(await sandbox.mica(['import', '-', 'exported'], { input: tar }), { status: 0, err: '' })
+  t.ok((await ok('export', 'e')).bytes.equals(tar), 'standard output')
   await ok('create', 'exported', 'e2')
   const trees: ReturnType<typeof snapshot>[] = []
   for (const name of ['e', 'e2']) {

@@ -161,6 +161,23 @@ t.test('429 and 503 that pass are waited out', async (t) => {
   await reset()
 })
 
+t.test('some layers come at a time, not all', async (t) => {
+  registry.add('wide', imageOf(Array.from({ length: 8 }, (_, at) => `layer ${at}`)))
+  let [open, most] = [0, 0]
+  registry.fault = (request, response, body) => {
+    if (body === undefined || !request.url!.includes('/blobs/')) return false
+    most = Math.max(most, ++open)
+    setTimeout(() => {
+      open--
+      response.end(body)
+    }, 60)
+    return true
+  }
+  t.match(await pull('wide'), { status: 0 })
+  t.ok(most > 1 && most < 5, `${most} at a time`)
+  await reset()
+})
+
 /** Serves other bytes than the digest says, of the same length. */
 const lie: Fault = (request, response, body) => {
   if (body === undefined || !request.url!.includes(digest(imageOf(['hello']).layers[0]!))) return false
@@ -219,7 +236,7 @@ t.test('of several platforms the one asked for comes', async (t) => {
   await reset()
 })
 
-t.test('credentials come from a helper', async (t) => {
+t.test("credentials come from docker's file, and from a helper that it names", async (t) => {
   const bin = sandbox.dir('bin')
   const log = sandbox.path('helper.log')
   writeFileSync(
@@ -237,7 +254,12 @@ t.test('credentials come from a helper', async (t) => {
   }
   t.match(await pull('small'), { status: 1, err: /who are you\?/ })
   const env = { PATH: `${bin}:${process.env.PATH}`, REGISTRY_AUTH_FILE: '' }
-  for (const content of [{ credHelpers: { [registry.host]: 'test' } }, { credsStore: 'test' }]) {
+  const auth = Buffer.from('bob:from helper').toString('base64')
+  for (const content of [
+    { credHelpers: { [registry.host]: 'test' } },
+    { credsStore: 'test' },
+    { auths: { [registry.host]: { auth } } },
+  ]) {
     writeFileSync(sandbox.path('.docker/config.json'), JSON.stringify(content))
     t.match(await sandbox.mica(['pull', `${registry.host}/app:small`], { env }), { status: 0 })
     await reset()

@@ -1,6 +1,7 @@
 // Pull, push, login and search against a real docker-registry in all four set-ups.
 
-import { copyFileSync, mkdirSync, rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { needs, Sandbox } from './mica.js'
@@ -154,6 +155,24 @@ t.test('a blob that the registry has elsewhere is mounted, not sent', { skip }, 
     t.equal(second.status, 0, second.err)
     t.notMatch(second.err, /Pushing/)
     t.equal((await sandbox.mica(['pull', `${server.host}/b/app`])).status, 0)
+  })
+})
+
+t.test('a blob of several chunks arrives whole', { skip }, async (t) => {
+  await withServer('basic', async (server, sandbox) => {
+    const bytes = randomBytes(20_000_000)
+    writeFileSync(join(sandbox.dir('source'), 'f'), bytes)
+    t.equal((await sandbox.mica(['import', sandbox.path('source'), 'large'])).status, 0)
+    const login = ['--creds', `${USER}:${PASSWORD}`]
+    const pushed = await sandbox.mica(['push', '-q', ...login, 'large', `${server.host}/large:1`])
+    t.equal(pushed.status, 0, pushed.err)
+    rmSync(sandbox.root, { recursive: true })
+    t.match(await sandbox.mica(['pull', '-q', `${server.host}/large:1`]), { status: 1 }, 'kept nowhere')
+    t.equal((await sandbox.mica(['pull', '-q', ...login, `${server.host}/large:1`])).status, 0)
+    const [image] = JSON.parse((await sandbox.mica(['inspect', `${server.host}/large:1`])).out) as {
+      Layers: { Path: string }[]
+    }[]
+    t.ok(readFileSync(join(image!.Layers[0]!.Path, 'f')).equals(bytes))
   })
 })
 
