@@ -3,7 +3,6 @@
 
 import { createWriteStream, readSync } from 'node:fs'
 import { finished } from 'node:stream/promises'
-import { createGzip } from 'node:zlib'
 import { DOT_OPAQUE, DOT_WHITEOUT } from '../format/markers.js'
 import {
   check,
@@ -25,6 +24,7 @@ import {
   tryOpen,
   unpackDevice,
 } from './at.js'
+import { BlockGzip } from './block-gzip.js'
 import { type ChangeRoots, changesOf } from './changes.js'
 import { type Digest, Hasher } from './digest.js'
 import { findInLowers } from './lowers.js'
@@ -33,7 +33,6 @@ import type { TarEntry, TarType } from './tar-entry.js'
 import { encodeHeader, plainEntry, TAR_END, tarPadding } from './tar-writer.js'
 import { joinName, parentOf } from './unpack-path.js'
 
-const GZIP_LEVEL = 4
 const CHUNK = 512 * 1024
 const TYPES = new Map<number, TarType>([
   [S_IFREG, 'file'],
@@ -236,7 +235,7 @@ export async function packTreeLayer(
 }
 
 class LayerFile {
-  readonly #gzip = createGzip({ level: GZIP_LEVEL })
+  readonly #gzip = new BlockGzip((bytes) => this.#put(bytes))
   readonly #plain = new Hasher()
   readonly #packed = new Hasher()
   readonly #file
@@ -244,30 +243,30 @@ class LayerFile {
 
   constructor(path: string) {
     this.#file = createWriteStream(path, { mode: 0o600 })
-    this.#gzip.on('data', (chunk: Buffer) => this.#packed.update(chunk))
-    this.#gzip.pipe(this.#file)
     this.#done = finished(this.#file)
     this.#done.catch(() => {})
-    this.#file.on('error', (error) => this.#gzip.destroy(error))
-    this.#gzip.on('error', () => {})
   }
 
   async write(bytes: Buffer): Promise<void> {
-    if (bytes.length === 0) return
     this.#plain.update(bytes)
-    if (this.#gzip.write(bytes)) return
-    await Promise.race([new Promise((resolve) => this.#gzip.once('drain', resolve)), this.#done])
+    await this.#gzip.write(bytes)
+  }
+
+  async #put(bytes: Buffer): Promise<void> {
+    this.#packed.update(bytes)
+    if (this.#file.write(bytes)) return
+    await Promise.race([new Promise<void>((resolve) => this.#file.once('drain', resolve)), this.#done])
   }
 
   async end(): Promise<{ diffId: Digest; digest: Digest; size: number }> {
     await this.write(TAR_END)
-    this.#gzip.end()
+    await this.#gzip.end()
+    this.#file.end()
     await this.#done
     return { diffId: this.#plain.digest(), size: this.#packed.size, digest: this.#packed.digest() }
   }
 
   abandon(): void {
-    this.#gzip.destroy()
     this.#file.destroy()
   }
 }
