@@ -63,7 +63,7 @@ export function readDirectory(u: Union, node: number, cookie: number, out: numbe
   seekAfter(u.t, first, cookie)
   const used = copyRecords(u.t, u.bytes, out, capacity)
   noteListed(u.t, used)
-  endReading(u.t, first, used)
+  endReading(u.t, node, first, used)
   return used
 }
 
@@ -116,7 +116,7 @@ export function readDirectoryPlus(
   }
   flushBatch(u, node)
   u.isListing = false
-  endReading(t, first, used)
+  endReading(t, node, first, used)
   return used
 }
 

@@ -1,9 +1,9 @@
 // Directory snapshots: what a directory shows, in a chain of shared blocks, so that READDIR may come to
 // any worker.
 //
-// The records of a snapshot never change. The node keeps the one that was made last; after a change through
-// the mount only those go on with it who are in the middle (on every change a scan of many names would
-// make it anew, else), and who begins gets a new one. Its records are struct fuse_dirent, as READDIR
+// The records of a snapshot never change. The node keeps the one that was made last, a short one until it
+// was read to its end; after a change through the mount only those go on with it who are in the middle (on
+// every change a scan of many names would make it anew, else), and who begins gets a new one. Its records are struct fuse_dirent, as READDIR
 // sends them, in the order of their keys: a hash of the name, which is the readdir cookie. So a cookie
 // means the same in every snapshot of a directory: whoever goes on in a newer one (the kernel's cache mixes
 // them) meets each name that stayed just once, as with the hashed directories of ext4.
@@ -54,6 +54,9 @@ const SNAPSHOT_OLD = 1
 const SNAPSHOT_PAST = 2
 /** Somebody has read some of it and has not been told that this was all. */
 const SNAPSHOT_HALF_READ = 4
+
+/** So many blocks hold what READDIRPLUS sends in 32 KiB, the room that opendir(3) takes: 190 names, about. */
+const SHORT_BLOCKS = 8
 
 export function recordSize(length: number): number {
   return (R_NAME + length + 7) & ~7
@@ -175,14 +178,27 @@ export function setCurrent(t: Tables, node: number, first: number): void {
   t.nodes[at(node) + N_SNAPSHOT] = first
 }
 
-/** Gives back a reference, after a part of `bytes` was read: none at the end. */
-export function endReading(t: Tables, first: number, bytes: number): void {
+/** Gives back a reference to a node's snapshot, after a part of `bytes` was read: none at the end. */
+export function endReading(t: Tables, node: number, first: number, bytes: number): void {
   t.lock()
   const b = first * BLOCK_WORDS + B_FLAGS
   if (bytes > 0) t.blocks[b]! |= SNAPSHOT_HALF_READ
-  else t.blocks[b]! &= ~SNAPSHOT_HALF_READ
+  else {
+    t.blocks[b]! &= ~SNAPSHOT_HALF_READ
+    if (t.nodes[at(node) + N_SNAPSHOT] === first && isShort(t, first)) dropSnapshot(t, node)
+  }
   releaseChain(t, first)
   t.unlock()
+}
+
+/**
+ * Tells whether a snapshot is not worth its memory once it was read: the kernel keeps the listing, most
+ * readers get all of it in one part, and making it anew is quick.
+ */
+function isShort(t: Tables, first: number): boolean {
+  let block = first
+  for (let i = 0; i < SHORT_BLOCKS && block !== 0; i++) block = t.blocks[block * BLOCK_WORDS + B_NEXT]!
+  return block === 0
 }
 
 export function isAged(t: Tables, first: number): boolean {

@@ -186,6 +186,27 @@ t.test('a listing that was read to its end is not kept after a change', { skip }
   rig.end()
 })
 
+t.test('a short listing that was read to its end is let go, a long one is kept', { skip }, async (t) => {
+  const rig = new Rig(makeFolders([{ short: many(100), long: many(400) }]))
+  const { blocks } = checkTables(rig.state)
+  const kept = () => checkTables(rig.state).blocks - blocks
+  const short = ok(rig.node('short'))
+  const first = rig.readdirPart(short, 0, 400)
+  t.ok(kept() > 0, 'somebody is in the middle')
+  t.equal(rig.names('short').length, 100)
+  t.equal(kept(), 0, 'who comes to the end')
+  const rest = rig.readdirPart(short, first.at(-1)!.cookie)
+  t.equal(new Set([...first, ...rest].map(({ name }) => name)).size, 102, 'the other one goes on')
+  t.equal(first.length + rest.length, 102)
+  t.strictSame(rig.readdirPart(short, rest.at(-1)!.cookie), [])
+  t.equal(rig.readdirplus('short').length, 102)
+  t.equal(kept(), 0, 'with attributes too')
+  rig.names('long')
+  t.ok(kept() > 0)
+  t.strictSame(rig.problemsAtRest(), [])
+  rig.end()
+})
+
 t.test('`..` of a moved directory has the ino of its new parent', { skip }, async (t) => {
   const rig = new Rig(makeFolders([{ a: { d: {} }, b: {} }]))
   rig.readdir('a/d')
