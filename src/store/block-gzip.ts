@@ -14,7 +14,8 @@ const WINDOW = 32 << 10
 const HEADER = Buffer.from('1f8b0800000000000003', 'hex')
 /** Room for a block that can't be made smaller, so that a thread is entered once a block. */
 const ROOM = BLOCK + (BLOCK >> 6)
-const AT_ONCE = Math.min(availableParallelism(), 4) + 1
+/** So many that threads have work while this one reads and hashes. */
+const AT_ONCE = Math.min(availableParallelism(), 4) * 4
 
 const deflate = promisify(deflateRaw)
 
