@@ -71,6 +71,7 @@ import { sweepWorkdir } from './workdir.js'
 
 export type { UnionConfig, UnionState } from './state.js'
 
+const O_NONBLOCK = 0o4000
 const O_DIRECTORY = 0o200000
 const FS_IOC_GETFLAGS = 0x80086601
 const FS_IOC_SETFLAGS = 0x40086602
@@ -404,9 +405,7 @@ export class UnionFileSystem implements FileSystem {
       const r = copyUp(u, node)
       if (r !== 0) return r
     }
-    const r = locate(u, node)
-    if (r < 0) return r
-    const fd = u.sys.openAt(u.fd, u.ref, 0o4000)
+    const fd = this.#openReal(node)
     if (fd < 0) return fd
     if (isSet) u.bytes.copyWithin(SCRATCH_VALUE, input, input + inputSize)
     const e = u.sys.ioctl(fd, command, SCRATCH_VALUE)
@@ -470,6 +469,18 @@ export class UnionFileSystem implements FileSystem {
 
   completed(job: number, result: number): void {
     copyEnded(this.union, job, result)
+  }
+
+  /** Opens what a node's topmost real is; the caller closes it. */
+  #openReal(node: number): number {
+    const u = this.union
+    for (;;) {
+      const r = locate(u, node)
+      if (r < 0) return r
+      const fd = u.sys.openAt(u.fd, u.ref, O_NONBLOCK)
+      if (!hasMoved(u)) return fd
+      if (fd >= 0) u.sys.close(fd)
+    }
   }
 
   #isDirectory(node: number): boolean {

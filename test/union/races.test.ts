@@ -2,6 +2,8 @@
 
 import { readlinkSync } from 'node:fs'
 import t from 'tap'
+import { IN, OUT } from '../../src/vfs/arena.js'
+import { NO_HANDLE } from '../../src/vfs/file-system.js'
 import { file, link, type Tree } from './disk.js'
 import { Faults } from './faults.js'
 import { Peer } from './peer.js'
@@ -119,6 +121,31 @@ t.test('a file copied up while it is about to be removed is removed', { skip }, 
     if (!isStarted) break
   }
 })
+
+t.test(
+  'flags are those of the file that was asked for, also when it is removed meanwhile',
+  { skip },
+  async (t) => {
+    const FS_IOC_GETFLAGS = 0x80086601
+    const faults = new Faults()
+    const rig = new Rig(makeFolders([{}], { f: 'upper' }), { sys: faults.sys })
+    const peer = new Peer(rig.state)
+    const f = rig.node('f')
+    const ask = () => rig.fs.ioctl(f, NO_HANDLE, FS_IOC_GETFLAGS, IN, 0, OUT, 8)
+    const before = ask()
+    let isDone = false
+    faults.before = (name) => {
+      if (name !== 'openAt' || isDone) return
+      isDone = true
+      t.equal(peer.run({ verb: 'unlink', node: ROOT, name: 'f' }), 0)
+    }
+    t.equal(ask(), before)
+    t.ok(isDone)
+    t.strictSame(rig.problemsAtRest(), [])
+    await peer.end()
+    rig.end()
+  },
+)
 
 t.test('a lower opened while it is copied up is not given to the kernel', { skip }, async (t) => {
   for (let n = 1; n < 80; n++) {
