@@ -36,9 +36,6 @@ export type Case = {
   run: (s: Scene) => void
 }
 
-/** For one suite on one driver, on a machine busy with others. */
-const suiteTimeoutMs = 60_000
-
 export type Suite = { name: string; cases: Case[]; isData?: boolean }
 
 const root = new Syscalls()
@@ -204,7 +201,9 @@ async function runSuite(t: Test, driver: Driver, suite: Suite): Promise<void> {
 /** Runs a suite for each driver that the environment asks for. */
 export async function runEverywhere(t: Test, suite: Suite): Promise<void> {
   const { drivers, reason } = chosenDrivers(suite.isData === true)
-  t.setTimeout(suiteTimeoutMs * Math.max(1, drivers.length))
+  // Each call and each mount has a limit of its own, so what hangs fails its case; a machine that is busy
+  // with others may take as long as it takes.
+  t.setTimeout(0)
   if (drivers.length === 0) t.pass(suite.name, { skip: reason })
   for (const driver of drivers) {
     await t.test(`${suite.name} on ${driver.name}`, (t) => runSuite(t as unknown as Test, driver, suite))
