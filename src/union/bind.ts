@@ -3,7 +3,7 @@
 import { EAGAIN, ENOMEM } from '../base/errno.js'
 import { ENTRY_ATTR } from '../vfs/file-system.js'
 import { finishAttr } from './attr.js'
-import { dropSnapshot } from './block-chain.js'
+import { dropSnapshot, N_SNAPSHOT } from './block-chain.js'
 import {
   addDentry,
   D_NODE,
@@ -40,7 +40,6 @@ import {
   N_INFO,
   N_INO,
   N_LAYER,
-  N_LINK_NEXT,
   N_LOOKUPS,
   N_OPENS,
   N_PIN,
@@ -225,7 +224,7 @@ function freeRecord(u: Union, node: number): void {
   const info = t.nodes[n + N_INFO]!
   if ((info & F_LINKED) !== 0) removeLinked(t, node)
   if ((info & TYPE_MASK) === T_DIR) {
-    if (t.nodes[n + N_LINK_NEXT] !== 0) dropSnapshot(t, node)
+    if (t.nodes[n + N_SNAPSHOT] !== 0) dropSnapshot(t, node)
     dropTable(t, node)
     if ((info & F_STACK) !== 0) freeReals(t, node)
   }
