@@ -24,12 +24,13 @@ function domainOf(text: string | undefined): string {
 async function ask(question: string, isSecret: boolean): Promise<string> {
   if (!process.stdin.isTTY) throw new UsageError('no terminal to ask at; give -u NAME and --password-stdin')
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
-  if (isSecret) process.stderr.write(question)
   const lines = createInterface({
     input: process.stdin,
     output: isSecret ? silent : process.stderr,
     terminal: true,
   })
+  // Not before the terminal shows nothing: whoever types at once would be seen.
+  if (isSecret) process.stderr.write(question)
   try {
     // Before it asks it clears the line: the words are its own to write.
     return await lines.question(isSecret ? '' : question)

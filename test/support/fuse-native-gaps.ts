@@ -49,6 +49,7 @@ const cases: readonly (readonly [reason: string, titles: readonly string[]])[] =
       'RENAME_EXCHANGE swaps upper and lower, file and directory, and hidden names stay hidden',
       'RENAME_NOREPLACE succeeds on a free name and is EEXIST on a lower one',
       'a directory made opaque by exchange stays so',
+      '.. of exchanged directories is the new parent, listed before or not',
       'rename without replacing onto a whiteout succeeds and replaces it',
     ],
   ],
@@ -57,6 +58,8 @@ const cases: readonly (readonly [reason: string, titles: readonly string[]])[] =
     [
       'after SIGKILL of the server the next mount shows what was there, and no temporary file',
       'a read-only fd of an unlinked lower file reads on, and fchmod makes no name',
+      'a file that is open by a name that has gone is one with its last name',
+      'a file that is open by a name that has gone is copied up with its other names',
     ],
   ],
   [

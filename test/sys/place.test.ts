@@ -47,8 +47,13 @@ native.stepForward()
 
 t.test('a thread steps back, and comes forward when it has nothing to do', { skip }, async (t) => {
   await until(SCHED_OTHER, 1000)
-  t.equal(await stepBack(-1), 0)
-  t.equal(await until(SCHED_IDLE, 1000), SCHED_IDLE)
+  let policy = SCHED_OTHER
+  // On a busy machine the guard may come in between.
+  for (const end = Date.now() + 20_000; policy !== SCHED_IDLE && Date.now() < end; ) {
+    t.equal(await stepBack(-1), 0)
+    policy = await until(SCHED_IDLE, 1000)
+  }
+  t.equal(policy, SCHED_IDLE)
   t.equal(await until(SCHED_OTHER, 5000), SCHED_OTHER)
 })
 
