@@ -172,7 +172,7 @@ class Comparison:
                 self.result['needless'].append(here)
             isDir = all(each.is_dir(follow_symlinks=False) for each in (ours[name], entry))
             if isDir:
-                below = f'{upper}/{name}' if upper is not None and is_merged(f'{upper}/{name}') else None
+                below = f'{upper}/{name}' if isTouched and is_merged(f'{upper}/{name}') else None
                 self.walk(here, there, below)
 
 
