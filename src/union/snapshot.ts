@@ -3,10 +3,11 @@
 //
 // The records of a snapshot never change. The node keeps the one that was made last, a short one until it
 // was read to its end; after a change through the mount only those go on with it who are in the middle (on
-// every change a scan of many names would make it anew, else), and who begins gets a new one. Its records are struct fuse_dirent, as READDIR
-// sends them, in the order of their keys: a hash of the name, which is the readdir cookie. So a cookie
-// means the same in every snapshot of a directory: whoever goes on in a newer one (the kernel's cache mixes
-// them) meets each name that stayed just once, as with the hashed directories of ext4.
+// every change a scan of many names would make it anew, else), and who begins gets a new one. Its records
+// are struct fuse_dirent, as READDIR sends them, in the order of their keys: a hash of the name, which is
+// the readdir cookie. So a cookie means the same in every snapshot of a directory: whoever goes on in a newer
+// one (the kernel's cache mixes them) meets each name that stayed just once, as with the hashed directories
+// of ext4.
 //
 // A block holds records from its head on, and from its end backwards two bytes for each: the layer of
 // its topmost real. native/listing.cc makes the same records of plain directories.
