@@ -70,11 +70,13 @@ export function lazyUnmount(path: string): void {
   spawnSync('umount', ['-l', path])
 }
 
-function fuseConnection(path: string): string | undefined {
+/** The mount that shows at a path: the number of its FUSE connection, and its source. */
+function mountAt(path: string): { connection?: string | undefined; source?: string | undefined } {
   const line = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .findLast((l) => l.split(' ')[4] === path)
-  return line?.split(' ')[2]?.split(':')[1]
+  const [own, shared] = line?.split(' - ') ?? []
+  return { connection: own?.split(' ')[2]?.split(':')[1], source: shared?.split(' ')[1] }
 }
 
 /** Names in a directory of /proc; none when its process has gone. */
@@ -95,11 +97,18 @@ function textOf(path: string): string {
   }
 }
 
-/** The processes that hold the FUSE connection of a mount. */
+/**
+ * The processes that serve a mount. A mica mount names its own; of others those that hold a connection of its
+ * number and know its path. The number alone is not enough: who has not yet closed a connection that is gone
+ * has one of a number that is another mount's meanwhile.
+ */
 export function daemonsOf(path: string): number[] {
-  const connection = fuseConnection(path)
+  const { connection, source } = mountAt(path)
+  const named = /^mica-(\d+)\./.exec(source ?? '')?.[1]
+  if (named !== undefined) return isRunning(Number(named)) ? [Number(named)] : []
   const found = new Set<number>()
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    if (!textOf(`/proc/${pid}/cmdline`).split('\0').includes(path)) continue
     for (const fd of entriesOf(`/proc/${pid}/fdinfo`)) {
       const info = textOf(`/proc/${pid}/fdinfo/${fd}`)
       if (new RegExp(`^fuse_connection:\\s*${connection}$`, 'm').test(info)) found.add(Number(pid))
