@@ -15,20 +15,25 @@ namespace {
 
 const size_t PAGE = 4096;
 
-struct Range {
-  std::atomic<uintptr_t> start;
-  std::atomic<uintptr_t> end;
+/** A file in memory. The threads that have it mapped share it: its pages count once. */
+struct Mapping {
+  std::atomic<uintptr_t> start; // 0: none here
+  std::atomic<uintptr_t> end;   // of the file's pages; the word of faults is there
+  dev_t device;
+  ino_t inode;
+  off_t size;
+  uint32_t users;
 };
 
-// One for each worker and mapping. Without one of these nothing is mapped.
-Range ranges[8192];
-std::mutex rangesMutex;
+// As many files can be mapped at a time.
+Mapping mappings[1024];
+std::mutex mappingsMutex;
 struct sigaction previous;
 
 void onBusError(int signal, siginfo_t *info, void *context) {
   uintptr_t at = reinterpret_cast<uintptr_t>(info->si_addr);
-  for (Range &range : ranges) {
-    uintptr_t start = range.start.load(), end = range.end.load();
+  for (Mapping &mapping : mappings) {
+    uintptr_t start = mapping.start.load(), end = mapping.end.load();
     if (start == 0 || at < start || at >= end) continue;
     void *page = reinterpret_cast<void *>(at & ~(PAGE - 1));
     if (mmap(page, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
@@ -43,34 +48,62 @@ void onBusError(int signal, siginfo_t *info, void *context) {
   sigaction(SIGBUS, &previous, nullptr);
 }
 
-bool watch(uintptr_t start, uintptr_t end) {
-  std::lock_guard<std::mutex> lock(rangesMutex);
-  static bool isInstalled = false;
-  if (!isInstalled) {
-    struct sigaction action = {};
-    action.sa_sigaction = onBusError;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
-    sigemptyset(&action.sa_mask);
-    isInstalled = sigaction(SIGBUS, &action, &previous) == 0;
-  }
-  for (Range &range : ranges) {
-    if (range.start.load() != 0) continue;
-    range.end = end;
-    range.start = start;
-    return true;
-  }
-  return false;
+bool catchBusErrors() {
+  static bool isCaught = false;
+  if (isCaught) return true;
+  struct sigaction action = {};
+  action.sa_sigaction = onBusError;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  sigemptyset(&action.sa_mask);
+  return isCaught = sigaction(SIGBUS, &action, &previous) == 0;
 }
 
-void unmap(napi_env, void *data, void *hint) {
-  uintptr_t start = reinterpret_cast<uintptr_t>(data);
-  {
-    std::lock_guard<std::mutex> lock(rangesMutex);
-    for (Range &range : ranges) {
-      if (range.start.load() == start) range.start = 0;
+size_t pagesOf(off_t size) { return (static_cast<size_t>(size) + PAGE - 1) & ~(PAGE - 1); }
+
+/** Maps a file; needs the mutex. Returns 0 or -errno. */
+int64_t map(Mapping &mapping, int fd, const struct stat &stat) {
+  size_t pages = pagesOf(stat.st_size);
+  // Room for both, then the file over all but the page with the word of faults.
+  void *start = mmap(nullptr, pages + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (start == MAP_FAILED) return -errno;
+  if (mmap(start, pages, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+    int error = errno;
+    munmap(start, pages + PAGE);
+    return -error;
+  }
+  mapping.device = stat.st_dev;
+  mapping.inode = stat.st_ino;
+  mapping.size = stat.st_size;
+  mapping.users = 0;
+  mapping.end = reinterpret_cast<uintptr_t>(start) + pages;
+  mapping.start = reinterpret_cast<uintptr_t>(start);
+  return 0;
+}
+
+/** Returns the mapping of a file, with one more user; null with the reason in `error`. */
+Mapping *take(int fd, const struct stat &stat, int64_t &error) {
+  std::lock_guard<std::mutex> lock(mappingsMutex);
+  Mapping *unused = nullptr;
+  for (Mapping &mapping : mappings) {
+    if (mapping.start.load() == 0) {
+      if (!unused) unused = &mapping;
+    } else if (mapping.device == stat.st_dev && mapping.inode == stat.st_ino && mapping.size == stat.st_size) {
+      mapping.users++;
+      return &mapping;
     }
   }
-  munmap(data, reinterpret_cast<uintptr_t>(hint));
+  error = !unused ? -ENFILE : catchBusErrors() ? map(*unused, fd, stat) : -errno;
+  if (error < 0) return nullptr;
+  unused->users = 1;
+  return unused;
+}
+
+void leave(napi_env, void *, void *hint) {
+  auto *mapping = static_cast<Mapping *>(hint);
+  std::lock_guard<std::mutex> lock(mappingsMutex);
+  if (--mapping->users > 0) return;
+  void *start = reinterpret_cast<void *>(mapping->start.exchange(0));
+  munmap(start, pagesOf(mapping->size) + PAGE);
 }
 
 } // namespace
@@ -85,23 +118,13 @@ napi_value mapFile(napi_env env, napi_callback_info info) {
   struct stat stat;
   if (fstat(fd, &stat) != 0) return toNumber(env, -errno);
   if (!S_ISREG(stat.st_mode) || stat.st_size == 0) return toNumber(env, -EINVAL);
-  size_t pages = (static_cast<size_t>(stat.st_size) + PAGE - 1) & ~(PAGE - 1);
-  // Room for both, then the file over all but the page with the word of faults.
-  void *start = mmap(nullptr, pages + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (start == MAP_FAILED) return toNumber(env, -errno);
-  if (mmap(start, pages, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
-    int error = errno;
-    munmap(start, pages + PAGE);
-    return toNumber(env, -error);
-  }
-  if (!watch(reinterpret_cast<uintptr_t>(start), reinterpret_cast<uintptr_t>(start) + pages)) {
-    munmap(start, pages + PAGE);
-    return toNumber(env, -ENFILE);
-  }
+  int64_t error = 0;
+  Mapping *mapping = take(fd, stat, error);
+  if (!mapping) return toNumber(env, error);
   napi_value buffer;
-  void *hint = reinterpret_cast<void *>(pages + PAGE);
-  if (napi_create_external_arraybuffer(env, start, pages + PAGE, unmap, hint, &buffer) != napi_ok) {
-    unmap(env, start, hint);
+  void *start = reinterpret_cast<void *>(mapping->start.load());
+  if (napi_create_external_arraybuffer(env, start, pagesOf(stat.st_size) + PAGE, leave, mapping, &buffer) != napi_ok) {
+    leave(env, start, mapping);
     return toNumber(env, -ENOMEM);
   }
   return buffer;

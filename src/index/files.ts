@@ -45,7 +45,7 @@ const LAYERS_MAX = 4096
 
 export type IndexedLayer = { readonly fd: number; readonly path: string; readonly stamp: Stamp }
 
-/** An index that was opened: an fd of its file, to be mapped by each worker. */
+/** An index that was opened: an fd of its file, for the workers to map. */
 export type OpenIndex = { readonly fd: number; readonly path: string; readonly view: IndexView }
 
 /**

@@ -169,7 +169,7 @@ async function bringUp(request: MountRequest, log: Log, undo: Undo, house: House
   const others: Crew = hasRings
     ? rings!
     : startClones(plan, isLibrary ? 1 : Math.max(1, options.workers), log)
-  const trimmer = new Trimmer(plan.state, native)
+  const trimmer = new Trimmer(plan.state, native, index?.view.bytes)
   const trimming = setInterval(() => trimmer.look(), TRIM_LOOK_MS).unref()
   const whenEnded = transport.whenEnded.then(async (end) => {
     clearInterval(trimming)

@@ -100,9 +100,10 @@ export interface Native {
   fsType(fd: number): number
 
   /**
-   * Maps a whole file for reading, shared (mmap(2)). Returns an ArrayBuffer of whole pages and one page
-   * more, which must not be written to; or -errno. The first word of the last page counts the pages that
-   * could not be read: they are zeros. Unmapped when the buffer is collected.
+   * Maps a whole file for reading (mmap(2)); the same memory for all threads that map it. Returns an
+   * ArrayBuffer of whole pages and one page more, which must not be written to; or -errno. The first word
+   * of the last page counts the pages that could not be read: they are zeros. Unmapped when the last
+   * buffer is collected.
    */
   mapFile(fd: number): ArrayBuffer | number
 

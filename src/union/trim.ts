@@ -1,9 +1,11 @@
 // Giving memory back: pages of the tables in which nothing is used any more, after the kernel forgot many
-// nodes. At quiet moments, by one worker; the hot paths know nothing of it.
+// nodes. At quiet moments, by one worker; the hot paths know nothing of it. The index's pages leave the process
+// as well: they are the page cache's, and come back from there at a fault.
 //
 // Chunks are taken out of reach under the lock, their pages go without it, and they are put back as
 // nobody's. Only the tail of the slots goes under the lock: the next growth would reach into it.
 
+import { BLOCK } from '../index/format.js'
 import type { Native } from '../sys/native.js'
 import { shrinkSlots } from './dentry-table.js'
 import { at, N_GENERATION } from './inode-table.js'
@@ -28,9 +30,12 @@ export class Trimmer {
   readonly #sys: Native
   readonly #tables: readonly Table[]
   readonly #nodes: Slabs
+  readonly #index: Uint8Array | undefined
   #unused = 0
 
-  constructor(state: UnionState, sys: Native) {
+  /** `index`: the mapped index of the mount's lowers. */
+  constructor(state: UnionState, sys: Native, index?: Uint8Array) {
+    this.#index = index
     const t = new Tables(state)
     this.#t = t
     this.#sys = sys
@@ -48,14 +53,21 @@ export class Trimmer {
     const before = this.#unused
     this.#unused = this.#tables.reduce((sum, { slabs }) => sum + slabs.countUnused(), 0)
     if (this.#unused >= WORTHWHILE && this.#unused <= before) this.trim()
+    else this.#letIndexGo()
   }
 
   /** Gives everything back that can be. */
   trim(): void {
     for (const table of this.#tables) while (this.#trimSome(table));
     this.#trimSlots()
+    this.#letIndexGo()
     this.#sys.trimHeap()
     this.#unused = 0
+  }
+
+  /** All but the page of the mapping's own, the last: see mapFile(). */
+  #letIndexGo(): void {
+    if (this.#index !== undefined) this.#sys.releasePages(this.#index, 0, this.#index.length - BLOCK)
   }
 
   #trimSome({ slabs, bytes, unitBytes }: Table): boolean {
