@@ -19,8 +19,8 @@ const ROOM_MAX = 1 << 20
 const GROWTH = 4
 /** Bytes of a READDIR record, about, as a shift. */
 const RECORD_SHIFT = 5
-/** The first part is no longer than this as long as nobody is seen to look names up: 700 of them, about. */
-const FIRST_PART = 128 * 1024
+/** The first part is no longer than this as long as nobody is seen to look names up: 170 of them, about. */
+const FIRST_PART = 32 * 1024
 /** Names looked up before that counts. */
 const ASKED_MIN = 128
 /** The counts are halved at this, so that the present counts more than the past. */
