@@ -35,7 +35,7 @@ type Options = {
   publish?: boolean
   image?: number
   dir: string
-  show?: string
+  show?: string[]
   list?: boolean
   clean?: boolean
 }
@@ -144,6 +144,7 @@ async function measureIn(folder: string, names: readonly string[], given: Option
 
   const cases: CaseResult[] = []
   const results = (): Results => ({
+    command: process.argv.slice(2).join(' '),
     started: new Date(begin).toISOString(),
     seconds: (Date.now() - begin) / 1000,
     isQuick,
@@ -169,9 +170,10 @@ async function keep(results: Results, isPublished: boolean): Promise<void> {
   mkdirSync(OUT, { recursive: true })
   const name = results.started.replace(/[:.]/g, '-')
   writeFileSync(join(OUT, `${name}.json`), `${JSON.stringify(results, null, 1)}\n`)
-  for (const plot of await plotsOf(results)) writeFileSync(join(OUT, `${name}-${plot.name}`), `${plot.svg}\n`)
+  for (const plot of await plotsOf(results.cases))
+    writeFileSync(join(OUT, `${name}-${plot.name}`), `${plot.svg}\n`)
   process.stdout.write(`kept as ${join('bench/out', `${name}.json`)}\n`)
-  if (isPublished) await publish(results, join(packageRoot, 'bench'))
+  if (isPublished) await publish([results], join(packageRoot, 'bench'))
 }
 
 function showKept(path: string, hasRequests: boolean): Results {
@@ -197,8 +199,8 @@ async function run(names: readonly string[], options: Options): Promise<void> {
       if (existsSync(path)) rmSync(path, { recursive: true })
     }
   } else if (options.show !== undefined) {
-    const results = showKept(options.show, options.requests === true)
-    if (options.publish) await publish(results, join(packageRoot, 'bench'))
+    const runs = options.show.map((path) => showKept(path, options.requests === true))
+    if (options.publish) await publish(runs, join(packageRoot, 'bench'))
   } else {
     await keep(await measure(names, options), options.publish === true)
   }
@@ -214,7 +216,7 @@ const command = new Command('bench')
   .option('--quick', 'little work: to see whether all works')
   .option('--requests', 'show what mica was asked per operation, too')
   .option('--publish', 'write bench/RESULTS.md and its plots')
-  .option('--show <file>', 'measure nothing, show what a run has kept')
+  .option('--show <files>', 'measure nothing, show (or publish) what runs have kept, with commas', list)
   .option('--dir <folder>', 'where inputs are kept and mounts are made', join(tmpdir(), 'mica-bench'))
   .option('--image <GiB>', 'measure on an ext4 of this size, with a journal, in a file in that folder', count)
   .option('--clean', 'remove the inputs')

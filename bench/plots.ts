@@ -2,14 +2,14 @@
 
 import { parse, type Spec, View } from 'vega'
 import { scaleOf } from './report.js'
-import type { CaseResult, Results } from './results.js'
+import type { CaseResult } from './results.js'
 
 type Point = { driver: string; layers: number; value: number; low: number; high: number }
 
 /** Returns the cases of each question that differ in their number of layers. */
-function byDepth(results: Results): CaseResult[][] {
+function byDepth(all: readonly CaseResult[]): CaseResult[][] {
   const groups = new Map<string, CaseResult[]>()
-  for (const result of results.cases) {
+  for (const result of all) {
     if (result.layers === undefined) continue
     groups.set(result.question, [...(groups.get(result.question) ?? []), result])
   }
@@ -52,7 +52,7 @@ function specOf(title: string, unit: string, points: readonly Point[]): Spec {
         range: 'height',
         nice: true,
       },
-      { name: 'color', type: 'ordinal', domain: drivers, range: { scheme: 'tableau10' } },
+      { name: 'color', type: 'ordinal', domain: drivers, range: { scheme: 'tableau20' } },
     ],
     axes: [
       { orient: 'bottom', scale: 'x', title: 'layers', values: depths, format: 'd' },
@@ -109,12 +109,17 @@ function specOf(title: string, unit: string, points: readonly Point[]): Spec {
   }
 }
 
-export type Plot = { readonly name: string; readonly title: string; readonly svg: string }
+export type Plot = {
+  readonly question: string
+  readonly name: string
+  readonly title: string
+  readonly svg: string
+}
 
-/** Returns the plots of a run; none when it has no question over several depths. */
-export async function plotsOf(results: Results): Promise<Plot[]> {
+/** Returns the plots; none when there is no question over several depths. */
+export async function plotsOf(all: readonly CaseResult[]): Promise<Plot[]> {
   const plots: Plot[] = []
-  for (const cases of byDepth(results)) {
+  for (const cases of byDepth(all)) {
     const { question, questionTitle, figures } = cases[0]!
     for (const { id, title, unit } of figures) {
       if (unit !== 'ns') continue
@@ -129,7 +134,7 @@ export async function plotsOf(results: Results): Promise<Plot[]> {
       }))
       const heading = `${questionTitle}: ${title}`
       const svg = await new View(parse(specOf(heading, unitName, scaled)), { renderer: 'none' }).toSVG()
-      plots.push({ name: `${question}-${id}.svg`, title: heading, svg })
+      plots.push({ question, name: `${question}-${id}.svg`, title: heading, svg })
     }
   }
   return plots

@@ -35,6 +35,8 @@ export type CaseResult = {
 }
 
 export type Results = {
+  /** What `npm run bench --` was given. */
+  readonly command: string
   readonly started: string
   readonly seconds: number
   readonly isQuick: boolean
@@ -44,6 +46,19 @@ export type Results = {
   /** Drivers and questions that this machine or build can't answer. */
   readonly absent: readonly { name: string; reason: string }[]
   readonly cases: readonly CaseResult[]
+}
+
+/** Returns the cases of several runs by question, those of each from few layers to many; of one asked twice the newest. */
+export function mergedCases(runs: readonly Results[]): CaseResult[] {
+  const newest = new Map<string, CaseResult>()
+  for (const run of [...runs].sort((a, b) => (a.started < b.started ? -1 : 1)))
+    for (const one of run.cases) newest.set(`${one.question} ${one.id}`, one)
+  const questions = [...new Set(runs.flatMap(({ cases }) => cases.map(({ question }) => question)))]
+  return questions.flatMap((question) =>
+    [...newest.values()]
+      .filter((one) => one.question === question)
+      .sort((a, b) => (a.layers ?? 0) - (b.layers ?? 0)),
+  )
 }
 
 function orNull(value: number): number | null {

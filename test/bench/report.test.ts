@@ -5,7 +5,7 @@ import type { Machine } from '../../bench/machine.js'
 import { plotsOf } from '../../bench/plots.js'
 import type { Sample } from '../../bench/question.js'
 import { remarksOf, tableOf } from '../../bench/report.js'
-import { answerOf, type CaseResult, type Results } from '../../bench/results.js'
+import { answerOf, type CaseResult, mergedCases, type Results } from '../../bench/results.js'
 import { pairedRatio, quantile, spread } from '../../bench/statistics.js'
 
 const samples = (...values: number[]): Sample[] => values.map((value) => ({ value }))
@@ -49,12 +49,24 @@ t.test('a table has a unit per column, and a failure where there is no figure', 
 })
 
 t.test('a question at several depths makes a plot', async (t) => {
-  const results = {
-    ...{ started: '', seconds: 1, isQuick: true, rounds: 2, machine: {} as Machine, drivers: [], absent: [] },
-    cases: [1, 8].map((layers) => caseOf(layers, [1000, 2000], samples(4000, 5000))),
-  } satisfies Results
-  const [plot, ...more] = await plotsOf(results)
+  const [plot, ...more] = await plotsOf(
+    [1, 8].map((layers) => caseOf(layers, [1000, 2000], samples(4000, 5000))),
+  )
   t.equal(more.length, 0)
   t.equal(plot?.name, 'lookup-first.svg')
   t.match(plot?.svg, /^<svg .*kernel overlayfs.*<\/svg>$/s)
+})
+
+t.test('of what several runs asked the newest counts', async (t) => {
+  const run = (started: string, cases: CaseResult[]): Results => ({
+    ...{ command: '', started, seconds: 1, isQuick: true, rounds: 1, machine: {} as Machine },
+    ...{ drivers: [], absent: [], cases },
+  })
+  const [one, again, deep] = [caseOf(1, [1], []), caseOf(1, [2], []), caseOf(8, [1], [])]
+  const other = { ...caseOf(1, [1], []), question: 'find' }
+  t.strictSame(mergedCases([run('2026-02', [again]), run('2026-01', [deep, one, other])]), [
+    again,
+    deep,
+    other,
+  ])
 })
