@@ -63,10 +63,11 @@ async function prepare(operation: Operation, source: SourceImage, pool: UnpackPo
       `the config names ${config.diffIds.length} layers, the manifest has ${source.layers.length}`,
     )
   }
+  const limits = limitsFrom(process.env)
   const abort = new AbortController()
   const fetched = fetchAll(operation, source, abort.signal)
   try {
-    await unpackAll(operation, config, source, fetched, pool)
+    await unpackAll(operation, source, fetched, { config, limits, pool })
     await Promise.all(fetched)
   } catch (error) {
     abort.abort()
@@ -118,10 +119,9 @@ function fetchAll(operation: Operation, source: SourceImage, stop: AbortSignal):
 
 async function unpackAll(
   operation: Operation,
-  config: ImageConfig,
   source: SourceImage,
   fetched: readonly Promise<number>[],
-  pool: UnpackPool,
+  all: Pick<LayerWork, 'config' | 'limits' | 'pool'>,
 ): Promise<void> {
   const running: Promise<void>[] = []
   let hasFailed = false
@@ -130,7 +130,7 @@ async function unpackAll(
     if (hasFailed) break
     const below = Promise.all(running.slice())
     below.catch(() => {})
-    const { ended } = await startLayer(operation, { config, at, blob: descriptor.digest, below, pool })
+    const { ended } = await startLayer(operation, { ...all, at, blob: descriptor.digest, below })
     ended.catch(() => {
       hasFailed = true
     })
@@ -146,6 +146,7 @@ type LayerWork = {
   readonly blob: Digest
   /** Resolves when the layers below are in place. */
   readonly below: Promise<unknown>
+  readonly limits: UnpackLimits
   readonly pool: UnpackPool
 }
 
@@ -180,7 +181,7 @@ async function startLayer(operation: Operation, work: LayerWork): Promise<{ ende
 
 async function unpackInto(operation: Operation, work: LayerWork, worker: Worker): Promise<void> {
   const { store, onProgress } = operation
-  const { config, at, blob, below, pool } = work
+  const { config, at, blob, below, limits, pool } = work
   const { layout } = store
   const draft = join(operation.dir, `layer-${at}-${randomUUID()}`)
   mkdirSync(draft, { mode: 0o700 })
@@ -193,7 +194,7 @@ async function unpackInto(operation: Operation, work: LayerWork, worker: Worker)
     tree: join(draft, 'fs'),
     diffId: config.diffIds[at]!,
     lowers: below.then(() => lowers),
-    limits: limitsFrom(process.env),
+    limits,
     onBytes: (current) => onProgress({ id: blob, status: 'unpacking', current }),
   })
   operation.signal?.throwIfAborted()
@@ -227,14 +228,17 @@ export function keepLayer(
     )
 }
 
-/** Returns the limits that MICA_MAX_LAYER_BYTES and MICA_MAX_LAYER_ENTRIES set. */
-export function limitsFrom(env: NodeJS.ProcessEnv): UnpackLimits {
-  const number = (text: string | undefined, otherwise: number): number => {
+/** Returns the limits that MICA_MAX_LAYER_BYTES and MICA_MAX_LAYER_ENTRIES set. Throws for what is no number. */
+function limitsFrom(env: NodeJS.ProcessEnv): UnpackLimits {
+  const number = (name: string, otherwise: number): number => {
+    const text = env[name] ?? ''
     const value = Number(text)
-    return text === undefined || !Number.isSafeInteger(value) || value <= 0 ? otherwise : value
+    if (text === '') return otherwise
+    if (Number.isSafeInteger(value) && value > 0) return value
+    throw new StoreError('INVALID', `${name}=${text}: give a whole number from 1 on, in digits`)
   }
   return {
-    bytes: number(env.MICA_MAX_LAYER_BYTES, DEFAULT_LIMITS.bytes),
-    entries: number(env.MICA_MAX_LAYER_ENTRIES, DEFAULT_LIMITS.entries),
+    bytes: number('MICA_MAX_LAYER_BYTES', DEFAULT_LIMITS.bytes),
+    entries: number('MICA_MAX_LAYER_ENTRIES', DEFAULT_LIMITS.entries),
   }
 }

@@ -354,6 +354,11 @@ t.test('wrong input is one clear line, and the store stays as it was', { skip },
     t.equal(err.trim().split('\n').length, 1, `${title}: one line`)
     t.match(err, /^mica: load /, title)
   }
+  const limited = await sandbox.mica(['load', '-q', makeLayout(sandbox)], {
+    env: { MICA_MAX_LAYER_BYTES: '1G' },
+  })
+  t.equal(limited.status, 1)
+  t.match(limited.err, /^mica: load .*: MICA_MAX_LAYER_BYTES=1G: give a whole number from 1 on, in digits\n$/)
   t.equal((await ok(sandbox, 'images', '--no-trunc', '-q')).out, before)
   t.same(kept(sandbox).layers, layers)
   t.same(kept(sandbox).tmp, [])
