@@ -1,11 +1,12 @@
 // For the store's tests: the command as users run it, on a store of its own in a temporary folder.
 
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { packageRoot } from '../support/package-root.js'
+import { removedAtEnd } from '../support/temporary.js'
 
 export const command = join(packageRoot, 'bin/mica')
 const mainScript = join(packageRoot, 'dist/src/cli/main.js')
@@ -45,7 +46,7 @@ function ending(child: ChildProcessWithoutNullStreams, chunks: Chunks): Promise<
 
 /** A temporary folder with a store in it; gone when the process ends. */
 export class Sandbox {
-  readonly folder = mkdtempSync(join(tmpdir(), 'mica-store-'))
+  readonly folder = removedAtEnd(mkdtempSync(join(tmpdir(), 'mica-store-')))
   readonly root = join(this.folder, 'root')
   readonly env: NodeJS.ProcessEnv
 
@@ -59,7 +60,6 @@ export class Sandbox {
       ...env,
     }
     delete this.env.SOURCE_DATE_EPOCH
-    process.on('exit', () => rmSync(this.folder, { recursive: true, force: true }))
   }
 
   path(name: string): string {

@@ -1,6 +1,6 @@
 // For the tests of native calls: one attached arena, a temporary directory, names as refs.
 
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -23,6 +23,7 @@ import {
   STAT_SIZE,
   STAT_UID,
 } from '../../src/vfs/arena.js'
+import { removedAtEnd } from '../support/temporary.js'
 
 export const O_RDONLY = 0
 export const O_WRONLY = 1
@@ -42,8 +43,7 @@ export const needsRoot = isRoot ? false : 'needs root: other owners and device n
 
 /** Returns a new temporary directory and an fd of it; both go when the process ends. */
 export function sandbox(): { path: string; fd: number } {
-  const path = mkdtempSync(join(tmpdir(), 'mica-sys-'))
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }))
+  const path = removedAtEnd(mkdtempSync(join(tmpdir(), 'mica-sys-')))
   return { path, fd: native.openPath(Buffer.from(path), O_PATH | O_DIRECTORY, 0) }
 }
 

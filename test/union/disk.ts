@@ -14,7 +14,6 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
-  rmSync,
   statfsSync,
   symlinkSync,
   writeFileSync,
@@ -23,6 +22,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { native } from '../../src/sys/native.js'
 import { createArena, SCRATCH_LIST, SCRATCH_NAME, SCRATCH_PATH, SCRATCH_VALUE } from '../../src/vfs/arena.js'
+import { removedAtEnd } from '../support/temporary.js'
 
 export const O_PATH = 0o10000000
 const S_IFIFO = 0o010000
@@ -98,9 +98,7 @@ function check(result: number, what: string): number {
 
 /** A folder of its own on a tmpfs where there is one (fast), removed when the process ends. */
 export function temporaryFolder(): string {
-  const path = mkdtempSync(join(memoryFolder() ?? tmpdir(), 'mica-union-'))
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }))
-  return path
+  return removedAtEnd(mkdtempSync(join(memoryFolder() ?? tmpdir(), 'mica-union-')))
 }
 
 /** The tmpfs that most systems have, or undefined. */
