@@ -38,7 +38,8 @@ function introduction(runs: readonly Results[]): string[] {
     'Each cell is the median over rounds with its range (10th to 90th percentile from ten rounds on, least to',
     'greatest below that) and the median ratio to the kernel’s overlayfs in the same round. Lower is better.',
     'Every turn has a fresh mount: its caches are cold, those of the layers’ file system are warm. The plain',
-    'directory has no mount of its own, so its first is as warm as its again.',
+    'directory has no mount of its own, so its first is as warm as its again. A row is of the newest run that',
+    'has it, and its ratio is to the kernel’s overlayfs in that run.',
   ]
   if (runs.some(({ isQuick }) => isQuick)) {
     lines.push('', '**A quick run with little work: a look at whether all works, not figures to quote.**')
@@ -46,7 +47,7 @@ function introduction(runs: readonly Results[]): string[] {
   return lines
 }
 
-/** Writes RESULTS.md and plots/ into `folder`. Of what several runs asked, the newest counts. */
+/** Writes RESULTS.md and plots/ into `folder`. Of what several runs asked the newest answer counts. */
 export async function publish(runs: readonly Results[], folder: string): Promise<void> {
   const lines = introduction(runs)
   const absent = new Map(runs.flatMap((run) => run.absent.map((each) => [each.name, each.reason] as const)))

@@ -48,14 +48,26 @@ export type Results = {
   readonly cases: readonly CaseResult[]
 }
 
-/** Returns the cases of several runs by question, those of each from few layers to many; of one asked twice the newest. */
+/** Puts what an older run says of drivers that a newer one did not ask behind what that says. */
+function joined(older: CaseResult | undefined, newer: CaseResult): CaseResult {
+  if (older === undefined) return newer
+  const isNew = ({ driver }: DriverResult): boolean => newer.drivers.some((each) => each.driver === driver)
+  const more = older.drivers.filter((each) => !isNew(each))
+  return { ...newer, drivers: [...newer.drivers, ...more] }
+}
+
+/** Returns the cases of several runs by question, those of each from few layers to many; of a driver the newest answer. */
 export function mergedCases(runs: readonly Results[]): CaseResult[] {
-  const newest = new Map<string, CaseResult>()
-  for (const run of [...runs].sort((a, b) => (a.started < b.started ? -1 : 1)))
-    for (const one of run.cases) newest.set(`${one.question} ${one.id}`, one)
+  const merged = new Map<string, CaseResult>()
+  for (const run of [...runs].sort((a, b) => (a.started < b.started ? -1 : 1))) {
+    for (const one of run.cases) {
+      const key = `${one.question} ${one.id}`
+      merged.set(key, joined(merged.get(key), one))
+    }
+  }
   const questions = [...new Set(runs.flatMap(({ cases }) => cases.map(({ question }) => question)))]
   return questions.flatMap((question) =>
-    [...newest.values()]
+    [...merged.values()]
       .filter((one) => one.question === question)
       .sort((a, b) => (a.layers ?? 0) - (b.layers ?? 0)),
   )

@@ -57,16 +57,20 @@ t.test('a question at several depths makes a plot', async (t) => {
   t.match(plot?.svg, /^<svg .*kernel overlayfs.*<\/svg>$/s)
 })
 
-t.test('of what several runs asked the newest counts', async (t) => {
+t.test('of what several runs asked the newest answers count', async (t) => {
   const run = (started: string, cases: CaseResult[]): Results => ({
     ...{ command: '', started, seconds: 1, isQuick: true, rounds: 1, machine: {} as Machine },
     ...{ drivers: [], absent: [], cases },
   })
   const [one, again, deep] = [caseOf(1, [1], []), caseOf(1, [2], []), caseOf(8, [1], [])]
   const other = { ...caseOf(1, [1], []), question: 'find' }
+  const alone = { ...again, drivers: again.drivers.slice(1) }
   t.strictSame(mergedCases([run('2026-02', [again]), run('2026-01', [deep, one, other])]), [
     again,
     deep,
     other,
+  ])
+  t.strictSame(mergedCases([run('2026-01', [one]), run('2026-02', [alone])]), [
+    { ...alone, drivers: [...alone.drivers, one.drivers[0]!] },
   ])
 })
