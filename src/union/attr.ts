@@ -38,6 +38,7 @@ export const S_IFMT = 0o170000
 export const S_IFDIR = 0o040000
 export const S_IFREG = 0o100000
 export const S_IFCHR = 0o020000
+export const S_IFLNK = 0o120000
 
 /**
  * Returns in u.inoLo/u.inoHi form (the two words at `out`) the ino to show for a real object: its

@@ -8,9 +8,8 @@
 // A small file of a lower is opened light: its bytes are put into the kernel's page cache with the first
 // OPEN, so that no READ comes, and nothing stays open here. Further OPENs cost no system call.
 
-import { readFileSync } from 'node:fs'
 import { EBADF, EIO, ENOENT, ENOMEM, EPERM, EROFS, ESTALE } from '../base/errno.js'
-import { SCRATCH_DIRENTS, SCRATCH_STAT, SCRATCH_VALUE, STAT_GID, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
+import { SCRATCH_DIRENTS, SCRATCH_STAT, SCRATCH_VALUE, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
 import { LIGHT_HANDLE, NO_HANDLE, PARKED } from '../vfs/file-system.js'
 import { dirFd, hasMoved, locate } from './address.js'
 import { statReal } from './attr.js'
@@ -32,8 +31,8 @@ import {
   T_REG,
   TYPE_MASK,
 } from './inode-table.js'
-import { changeOverride } from './override.js'
 import { HANDLE_WORDS } from './state.js'
+import { killSuid } from './suid.js'
 import type { Union } from './union.js'
 
 const O_ACCMODE = 3
@@ -211,32 +210,6 @@ function truncateOpen(u: Union, fd: number, openFlags: number): number {
   const r = u.sys.truncate(fd, 0)
   if (r < 0) return r
   return (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0 ? killSuid(u, fd) : 0
-}
-
-/**
- * Clears S_ISUID, and S_ISGID of an executable or for a caller outside its group, as a write without
- * CAP_FSETID does (fs/attr.c:setattr_should_drop_sgid()).
- */
-export function killSuid(u: Union, fd: number): number {
-  const r = statReal(u, fd, 0, SCRATCH_STAT)
-  if (r < 0) return r
-  const mode = u.u32[(SCRATCH_STAT >> 2) + STAT_MODE]!
-  let wanted = mode & ~0o4000
-  const gid = u.u32[(SCRATCH_STAT >> 2) + STAT_GID]!
-  if ((mode & 0o2000) !== 0 && ((mode & 0o010) !== 0 || !isMember(u, gid))) wanted &= ~0o2000
-  if (wanted === mode) return 0
-  return u.hasOverride ? changeOverride(u, fd, 0, -1, -1, wanted) : u.sys.chmodAt(fd, 0, wanted & 0o7777)
-}
-
-/** Tells whether the caller is in a group. The request names his first one only; others are seldom asked for. */
-function isMember(u: Union, gid: number): boolean {
-  if (u.caller.gid === gid) return true
-  try {
-    const status = readFileSync(`/proc/${u.caller.pid}/status`, 'latin1')
-    return (/^Groups:(.*)$/m.exec(status)?.[1] ?? '').trim().split(/\s+/).includes(String(gid))
-  } catch {
-    return false
-  }
 }
 
 /** The file was copied up since its lower was opened: open it anew. */

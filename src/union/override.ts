@@ -6,10 +6,9 @@
 
 import { EINVAL, EOPNOTSUPP, EPERM } from '../base/errno.js'
 import { SCRATCH_STAT2, SCRATCH_VALUE, STAT_GID, STAT_MODE, STAT_RDEV, STAT_UID } from '../vfs/arena.js'
-import { S_IFDIR, S_IFMT, S_IFREG, statReal } from './attr.js'
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, statReal } from './attr.js'
 import type { Union } from './union.js'
 
-const S_IFLNK = 0o120000
 const S_ISUID = 0o4000
 const S_ISGID = 0o2000
 const TYPES = new Map([

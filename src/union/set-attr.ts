@@ -6,10 +6,11 @@ import { locate } from './address.js'
 import { getAttr } from './attr.js'
 import { ALL, copyUp, current } from './copy-up.js'
 import { at, F_UPPER, N_INFO } from './inode-table.js'
-import { H_FLAGS, H_IS_LOWER, killSuid, ownsHandle } from './open-file.js'
+import { H_FLAGS, H_IS_LOWER, ownsHandle } from './open-file.js'
 import { changeOverride } from './override.js'
 import { TIMES } from './scratch.js'
 import { HANDLE_WORDS } from './state.js'
+import { killSuid } from './suid.js'
 import type { Union } from './union.js'
 
 export const FATTR_MODE = 1

@@ -47,7 +47,7 @@ import {
   M_OWN,
   readMarkers,
 } from './lookup.js'
-import { beginUse, closeFile, endUse, killSuid, openFile, syncDirectory, writeFile } from './open-file.js'
+import { beginUse, closeFile, endUse, openFile, syncDirectory, writeFile } from './open-file.js'
 import { markRoot } from './override.js'
 import { readDirectory, readDirectoryPlus } from './readdir.js'
 import { removeDirectory, removeFile } from './remove.js'
@@ -64,6 +64,7 @@ import {
   type UnionConfig,
   type UnionState,
 } from './state.js'
+import { killSuid } from './suid.js'
 import { Tables } from './tables.js'
 import { Union, YES_AT } from './union.js'
 import { dropSetGid, getXattr, listXattr, removeXattr, setXattr } from './user-xattr.js'
