@@ -173,8 +173,21 @@ export function detachPath(target: string): number {
   return result === -EPERM ? unmountByHelper(target, true) : result
 }
 
-/** Unmounts a real path. Returns 0, or -errno (-EBUSY: something in it is still used). */
+/** Whoever looks at all mounts (df, an engine) is in each for a moment: it is tried again after these. */
+const BUSY_PAUSES_MS = [5, 20, 80]
+
+/** Unmounts a real path. Returns 0, or -errno (-EBUSY: something in it is still used). Blocks for 105 ms at most where it is. */
 export function unmountPath(target: string, isLazy: boolean): number {
+  let result = tryUnmount(target, isLazy)
+  for (const ms of BUSY_PAUSES_MS) {
+    if (result !== -EBUSY) break
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+    result = tryUnmount(target, isLazy)
+  }
+  return result
+}
+
+function tryUnmount(target: string, isLazy: boolean): number {
   const result = native.umount(encodePath(target), isLazy ? MNT_DETACH : 0)
   return result === -EPERM ? unmountByHelper(target, isLazy) : result
 }

@@ -15,10 +15,14 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { EBUSY } from '../../src/base/errno.js'
 import { hashTree } from '../../src/cli/tree-hash.js'
 import { mount, mounts } from '../../src/index.js'
+import { unmountPath } from '../../src/mount/device.js'
 import { readMounts } from '../../src/mount/mount-info.js'
+import { encodePath } from '../../src/mount/path-bytes.js'
 import { VERSION } from '../../src/mount/version.js'
+import { native } from '../../src/sys/native.js'
 import { packageRoot } from '../support/package-root.js'
 
 const MICA = join(packageRoot, 'bin/mica')
@@ -288,6 +292,29 @@ door('SIGTERM while somebody is inside takes the mount out of the tree at once',
   process.kill(pid, 'SIGTERM')
   t.ok(await eventually(() => !s.mounted))
   inside.kill()
+  t.ok(await eventually(() => !isRunning(pid)))
+})
+
+door('umount waits for who is in a mount for a moment', async (t, s) => {
+  t.equal(mica('mount', ...s.args, s.mnt).status, 0)
+  const pid = s.pid()
+  let result = -EBUSY
+  // On a loaded machine a moment may be longer.
+  for (let attempt = 0; attempt < 5 && result === -EBUSY; attempt++) {
+    const inside = spawn('sh', ['-c', 'read end; sleep 0.03'], {
+      cwd: s.mnt,
+      stdio: ['pipe', 'ignore', 'ignore'],
+    })
+    const end = new Promise((resolve) => inside.once('exit', resolve))
+    await eventually(() => existsSync(`/proc/${inside.pid}/cwd`))
+    t.equal(native.umount(encodePath(s.mnt), 0), -EBUSY)
+    inside.stdin.end('now\n')
+    await eventually(() => inside.stdin.writableFinished)
+    result = unmountPath(s.mnt, false)
+    await end
+  }
+  t.equal(result, 0)
+  t.notOk(s.mounted)
   t.ok(await eventually(() => !isRunning(pid)))
 })
 
