@@ -98,23 +98,20 @@ function textOf(path: string): string {
 }
 
 /**
- * The processes that serve a mount. A mica mount names its own; of others those that hold a connection of its
- * number and know its path. The number alone is not enough: who has not yet closed a connection that is gone
- * has one of a number that is another mount's meanwhile.
+ * The processes that serve a mount: they hold a connection of its number, and a mica mount names its own, others
+ * know its path. Neither is enough alone: who has not yet closed a connection that is gone has one of a number
+ * that is another mount's meanwhile, and the number of a process that has ended is given to others, too.
  */
 export function daemonsOf(path: string): number[] {
   const { connection, source } = mountAt(path)
   const named = /^mica-(\d+)\./.exec(source ?? '')?.[1]
-  if (named !== undefined) return isRunning(Number(named)) ? [Number(named)] : []
-  const found = new Set<number>()
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    if (!textOf(`/proc/${pid}/cmdline`).split('\0').includes(path)) continue
-    for (const fd of entriesOf(`/proc/${pid}/fdinfo`)) {
-      const info = textOf(`/proc/${pid}/fdinfo/${fd}`)
-      if (new RegExp(`^fuse_connection:\\s*${connection}$`, 'm').test(info)) found.add(Number(pid))
-    }
-  }
-  return [...found]
+  const knowsPath = (pid: string) => textOf(`/proc/${pid}/cmdline`).split('\0').includes(path)
+  const pids =
+    named !== undefined ? [named] : entriesOf('/proc').filter((name) => /^\d+$/.test(name) && knowsPath(name))
+  const isHeld = new RegExp(`^fuse_connection:\\s*${connection}$`, 'm')
+  const holds = (pid: string) =>
+    entriesOf(`/proc/${pid}/fdinfo`).some((fd) => isHeld.test(textOf(`/proc/${pid}/fdinfo/${fd}`)))
+  return pids.filter(holds).map(Number)
 }
 
 function killDaemon(path: string): void {
