@@ -199,6 +199,7 @@ async function run(names: readonly string[], options: Options): Promise<void> {
       if (existsSync(path)) rmSync(path, { recursive: true })
     }
   } else if (options.show !== undefined) {
+    if (options.show.length === 0) throw new Error('--show: name a file of bench/out that a run has kept')
     const runs = options.show.map((path) => showKept(path, options.requests === true))
     if (options.publish) await publish(runs, join(packageRoot, 'bench'))
   } else {
