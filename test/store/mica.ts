@@ -99,7 +99,8 @@ export class Sandbox {
     typed: readonly (readonly [prompt: string, text: string])[],
   ): Promise<Ran> {
     const quoted = [command, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')
-    const child = spawn('script', ['-qec', `${before}; ${quoted}`, '/dev/null'], { env: this.env })
+    // exec: a shell that stays would be ended by the Ctrl-C that is mica's, and its status be ours.
+    const child = spawn('script', ['-qec', `${before}; exec ${quoted}`, '/dev/null'], { env: this.env })
     const chunks = collectOutput(child)
     const waiting = [...typed]
     child.stdout.on('data', () => {
