@@ -14,6 +14,7 @@
         'native/dev-fuse.cc',
         'native/device.cc',
         'native/listing.cc',
+        'native/lookup.cc',
         'native/map.cc',
         'native/memory.cc',
         'native/mount.cc',

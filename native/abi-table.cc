@@ -1,11 +1,12 @@
-// abiTable(): every number of abi.h and arena.h under the name that the kernel gives it, so that a
-// test can hold src/fuse/abi.ts and src/vfs/arena.ts against what the compiler says.
+// abiTable(): every number of abi.h, arena.h and tables.h under the name that the kernel or TypeScript gives
+// it, so that a test can hold those against what the compiler says.
 //
-// Keys: 'FUSE_LOOKUP', 'sizeof fuse_in_header', 'fuse_in_header.len' (offset), 'arena.IN'.
+// Keys: 'FUSE_LOOKUP', 'sizeof fuse_in_header', 'fuse_in_header.len' (offset), 'arena.IN', 'union.N_INFO', 'index.E_DIR'.
 
 #include "abi.h"
 #include "arena.h"
 #include "calls.h"
+#include "tables.h"
 #include <linux/fs.h>
 
 namespace {
@@ -19,6 +20,8 @@ struct Row {
 #define SIZE(type) {"sizeof " #type, static_cast<double>(sizeof(type))}
 #define FIELD(type, field) {#type "." #field, static_cast<double>(offsetof(type, field))}
 #define PLACE(name) {"arena." #name, static_cast<double>(name)}
+#define UNION(name) {"union." #name, static_cast<double>(name)}
+#define INDEX(name) {"index." #name, static_cast<double>(name)}
 
 const Row rows[] = {
     CONSTANT(FUSE_KERNEL_VERSION),
@@ -597,6 +600,75 @@ const Row rows[] = {
     {"arena.STAT_BTIME_NS", offsetof(Stat, btimeNs) / 4.0},
     {"arena.STAT_ATTRIBUTES", offsetof(Stat, attributes) / 4.0},
     {"arena.STAT_WORDS", sizeof(Stat) / 4.0},
+    UNION(H_LOCK),
+    UNION(H_GENERATION),
+    UNION(H_NODE_LIVE),
+    UNION(H_DENTRY_LIVE),
+    UNION(H_SLOTS),
+    UNION(H_ASKED),
+    UNION(COUNT_MAX),
+    UNION(ONE_BLOCK),
+    UNION(ROOM_MAX),
+    UNION(GROWTH),
+    UNION(NODE_WORDS),
+    UNION(N_GENERATION),
+    UNION(N_INFO),
+    UNION(N_LOOKUPS),
+    UNION(N_DENTRY),
+    UNION(N_LAYER),
+    UNION(N_INO),
+    UNION(N_SEQ),
+    UNION(N_CHILDREN),
+    UNION(N_FORWARD),
+    UNION(N_STACKED),
+    UNION(N_SNAPSHOT),
+    UNION(TYPE_MASK),
+    UNION(F_UPPER),
+    UNION(F_NAMELESS),
+    UNION(F_STALE),
+    UNION(F_STACK),
+    UNION(F_PRISTINE),
+    UNION(T_DIR),
+    UNION(DENTRY_WORDS),
+    UNION(D_PARENT),
+    UNION(D_NAME),
+    UNION(D_LENGTH),
+    UNION(D_HASH),
+    UNION(D_NODE),
+    UNION(D_NEXT),
+    UNION(S_LISTS),
+    UNION(CHUNK_WORDS),
+    UNION(C_HEAD),
+    UNION(C_FRESH),
+    UNION(C_LIMIT),
+    UNION(C_LIVE),
+    UNION(C_NEXT),
+    UNION(C_SIZE),
+    UNION(FINE),
+    INDEX(BLOCK),
+    {"index.H_DIRS", static_cast<double>(INDEX_H_DIRS)},
+    {"index.H_LIST_WORDS", static_cast<double>(INDEX_H_LIST_WORDS)},
+    {"index.H_SLOTS", static_cast<double>(INDEX_H_SLOTS)},
+    {"index.H_ENTRIES", static_cast<double>(INDEX_H_ENTRIES)},
+    {"index.H_NAME_BYTES", static_cast<double>(INDEX_H_NAME_BYTES)},
+    {"index.H_DIRS_AT", static_cast<double>(INDEX_H_DIRS_AT)},
+    {"index.H_LISTS_AT", static_cast<double>(INDEX_H_LISTS_AT)},
+    {"index.H_SLOTS_AT", static_cast<double>(INDEX_H_SLOTS_AT)},
+    {"index.H_ENTRIES_AT", static_cast<double>(INDEX_H_ENTRIES_AT)},
+    {"index.H_NAMES_AT", static_cast<double>(INDEX_H_NAMES_AT)},
+    INDEX(DIR_WORDS),
+    INDEX(DIR_LIST),
+    INDEX(DIR_LAYERS),
+    INDEX(ENTRY_WORDS),
+    INDEX(E_DIR),
+    INDEX(E_HASH),
+    INDEX(E_NAME),
+    INDEX(E_LENGTH),
+    INDEX(E_TYPE),
+    INDEX(E_CHILD),
+    INDEX(E_ATTR),
+    INDEX(E_ASK),
+    INDEX(TYPE_HIDDEN),
 };
 
 } // namespace

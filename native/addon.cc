@@ -92,6 +92,8 @@ const Row rows[] = {
     {"devFuseReplyAndNext", wrap<devFuseReplyAndNext>},
     {"reply", wrap<reply>},
 
+    {"serveLookups", wrap<serveLookups>},
+    {"lookupAtOnce", wrap<lookupAtOnce>},
     {"uringProbe", wrap<uringProbe>},
     {"uringEvent", wrap<uringEvent>},
     {"uringSignal", wrap<uringSignal>},
@@ -122,6 +124,8 @@ const Row rows[] = {
     {"stepBack", wrap<stepBack>},
     {"stepForward", wrap<stepForward>},
     {"cpuOf", wrap<cpuOf>},
+    {"watchCallers", wrap<watchCallers>},
+    {"noteCaller", wrap<noteCaller>},
     {"mapBigBlocks", wrap<mapBigBlocks>},
     {"raiseFileLimit", wrap<raiseFileLimit>},
 

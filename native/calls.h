@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "abi.h"
 #include "args.h"
 #include "arena.h"
 
@@ -97,6 +98,18 @@ int64_t devFuseNext();
 int64_t devFuseReplyAndNext(int32_t result);
 int64_t reply(int32_t result);
 
+// lookup.cc
+/** What LOOKUPs are answered with, besides the tables. */
+struct LookupSettings {
+  uint32_t entryValid, entryValidNs, attrValid, attrValidNs, negativeValid, negativeValidNs;
+  uint32_t indexBase;   // the index's first layer among the mount's
+  uint32_t faults;      // the word of the index that counts unreadable pages
+  uint32_t nameClasses; // size classes of the name arena
+};
+int64_t serveLookups(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Bytes links, Bytes nodeSlabs, Bytes dentrySlabs,
+                     Bytes nameSlabs, Bytes index, Bytes ready, Bytes devices, Bytes counter, Out<LookupSettings> settings);
+int64_t lookupAtOnce(Out<fuse_in_header> request, At name, uint32_t size, Out<fuse_entry_out> out);
+
 // uring.cc
 int64_t uringProbe();
 int64_t uringEvent();
@@ -153,3 +166,5 @@ napi_value abiTable(napi_env env, napi_callback_info info);
 int64_t stepBack(int32_t cpu);
 int64_t stepForward();
 int64_t cpuOf(int32_t thread);
+int64_t watchCallers(Bytes last, uint32_t worker);
+int64_t noteCaller(uint32_t pid);

@@ -3,6 +3,7 @@
 
 #include "calls.h"
 #include "creds.h"
+#include "lookup.h"
 #include "place.h"
 #include "sys.h"
 #include "worker.h"
@@ -21,6 +22,7 @@ static void endWorker() {
 
 static void detach(void *) {
   uringStop();
+  endLookups();
   leavePlace();
   dropListing();
   endWorker();

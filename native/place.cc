@@ -41,6 +41,12 @@ static const int QUIET_MAX = 20;
 /** A thread that was kept from running stays forward for so long: doubled each time, up to the most. */
 static const int64_t PENANCE_NS = 100'000'000;
 static const int64_t PENANCE_MAX_NS = 6'400'000'000;
+/** A CallerWatch decides after so many requests; */
+static const int WINDOW = 32;
+/** the worker steps back when so many of them came from a caller that was moved, */
+static const int MOVES_MIN = 8;
+/** and all within this time: else what waking a CPU costs does not matter. */
+static const int64_t RUSH_NS = 20'000'000;
 
 /** One thread that steps back at times. Its policy is the guard's affair alone: see wish(). */
 struct Place {
@@ -191,6 +197,31 @@ int64_t freeThread() {
   return unpinThread();
 }
 
+bool CallerWatch::note(uint32_t pid) {
+  if (pid == 0) return false;
+  // Thread numbers have 22 bits at most (PID_MAX_LIMIT). A hint: races lose nothing but that.
+  int32_t here = static_cast<int32_t>(pid << 8 | (worker_ & 0xff));
+  int32_t before = __atomic_load_n(last_, __ATOMIC_RELAXED);
+  if (before != here) {
+    if (static_cast<uint32_t>(before ^ here) >> 8 == 0) moves_++;
+    __atomic_store_n(last_, here, __ATOMIC_RELAXED);
+  }
+  if (taken_++ == 0) since_ = now();
+  if (taken_ < WINDOW) return false;
+  bool isMoved = moves_ >= MOVES_MIN && now() - since_ < RUSH_NS;
+  taken_ = moves_ = 0;
+  return isMoved && stepBack(-1) == 0;
+}
+
+int64_t watchCallers(Bytes last, uint32_t worker) {
+  if (last.length < 4) return -EINVAL;
+  delete tls.callers;
+  tls.callers = new (std::nothrow) CallerWatch(reinterpret_cast<int32_t *>(const_cast<uint8_t *>(last.data)), worker);
+  return tls.callers ? 0 : -ENOMEM;
+}
+
+int64_t noteCaller(uint32_t pid) { return tls.callers && tls.callers->note(pid) ? 1 : 0; }
+
 void beat(Place *place) {
   place->beats.store(place->beats.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
@@ -235,6 +266,8 @@ int64_t stepForward() {
 }
 
 void leavePlace() {
+  delete tls.callers;
+  tls.callers = nullptr;
   Place *place = tls.place;
   if (!place) return;
   stepForward();

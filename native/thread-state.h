@@ -17,6 +17,8 @@ struct DevFuse;
 struct Uring;
 struct Place;
 struct Listing;
+struct Lookups;
+class CallerWatch;
 
 /** The request that TypeScript is working on. `isHere` goes when it is answered or handed over. */
 struct Current {
@@ -53,6 +55,8 @@ struct ThreadState {
   Uring *uring;
   Place *place;     // once it has stepped back
   Listing *listing; // once it has listed a directory
+  Lookups *lookups; // those that are answered without TypeScript
+  CallerWatch *callers; // of a worker on a ring
   std::string *message;
   napi_ref arenaRef;
   napi_ref namesRef;

@@ -12,6 +12,7 @@
 
 #include "abi.h"
 #include "calls.h"
+#include "lookup.h"
 #include "place.h"
 #include "uring-ring.h"
 #include "worker.h"
@@ -33,6 +34,8 @@ const __kernel_timespec IDLE{1, 0};
 /** A payload that was never longer than this keeps its memory. */
 const uint32_t KEPT_BYTES = 65536;
 const uint32_t COMMANDS = 64;
+/** LOOKUPs answered here between two turns of the event loop. */
+const uint32_t TURN_LOOKUPS = 1 << 14;
 /** The device's number among the ring's files. */
 const int DEVICE = 0;
 
@@ -95,12 +98,14 @@ struct Uring : Waker {
   bool isClockRunning = false;
   bool isBusy = false; // a request came since the clock was started
   uint32_t answers = 0; // not handed over yet
+  uint32_t lookups = 0; // answered here since the last turn
 
   void wake() override;
   int64_t enlistAll(uint32_t queues);
   bool enlist(uint32_t entry);
   bool awaitEvent();
   bool startClock();
+  bool noteBusy();
   void finish(uint32_t entry, int error, uint32_t length);
   void finishOthers();
   int64_t accept(uint32_t entry);
@@ -274,7 +279,13 @@ void Uring::finishOthers() {
   }
 }
 
-/** Makes an entry's request the current one. Returns its length at IN, or 0 when it is none. */
+/** Returns false when the ring is broken. */
+bool Uring::noteBusy() {
+  isBusy = true;
+  return isClockRunning || startClock();
+}
+
+/** Makes an entry's request the current one. Returns its length at IN, or 0 when there is nothing left to do. */
 int64_t Uring::accept(uint32_t index) {
   Entry &entry = entries[index];
   fuse_in_header header;
@@ -290,6 +301,15 @@ int64_t Uring::accept(uint32_t index) {
     return 0;
   }
   if (payloadLength > entry.used) entry.used = payloadLength;
+  if (tls.callers) tls.callers->note(header.pid);
+  if (!noteBusy()) return -EIO;
+  if (header.opcode == FUSE_LOOKUP && tls.lookups && header.len == rest) {
+    uint8_t *body = payload(index);
+    if (answerLookup(header, body, payloadLength, reinterpret_cast<fuse_entry_out *>(body))) {
+      finish(index, 0, sizeof(fuse_entry_out));
+      return ++lookups % TURN_LOOKUPS == 0 ? -EAGAIN : 0;
+    }
+  }
   uint32_t structLength = header.len - static_cast<uint32_t>(rest);
   uint8_t *to = tls.arena + IN + sizeof header;
   memcpy(to, entry.header.op_in, structLength);
@@ -338,7 +358,6 @@ int64_t Uring::handle(const io_uring_cqe &completion) {
 
 int64_t Uring::next() {
   if (tls.current.isHere) return -EBUSY;
-  if (tls.place) beat(tls.place);
   for (;;) {
     if (hasNews) {
       hasNews = false;
@@ -356,12 +375,9 @@ int64_t Uring::next() {
         result = ring.submit();
         if (result < 0) return result;
       }
+      if (tls.place) beat(tls.place);
       result = handle(completion);
       if (result == 0) continue;
-      if (result > 0) {
-        isBusy = true;
-        if (!isClockRunning && !startClock()) return -EIO;
-      }
       return result;
     }
     answers = 0;
@@ -395,6 +411,9 @@ void Uring::close() {
   for (uint32_t i = 0; i < count; i++) finish(i, -EIO, 0);
   (void)ring.submit();
   ring.close();
+  endLookups();
+  delete tls.callers;
+  tls.callers = nullptr;
   tls.uring = nullptr;
   delete this;
 }

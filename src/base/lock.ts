@@ -7,6 +7,8 @@ const FREE = 0
 const HELD = 1
 const CONTENDED = 2
 const SPINS = 200
+/** Native code that holds the mutex (native/lookup.cc) can't wake who sleeps in Atomics.wait(). */
+const NAP_MS = 1
 
 let isDisabled = false
 
@@ -23,7 +25,7 @@ export function lock(words: Int32Array, word: number): void {
     if (Atomics.load(words, word) === FREE && Atomics.compareExchange(words, word, FREE, HELD) === FREE)
       return
   }
-  while (Atomics.exchange(words, word, CONTENDED) !== FREE) Atomics.wait(words, word, CONTENDED)
+  while (Atomics.exchange(words, word, CONTENDED) !== FREE) Atomics.wait(words, word, CONTENDED, NAP_MS)
 }
 
 /** Gives the mutex back and wakes one waiter when there may be one. */

@@ -7,9 +7,7 @@
 
 import { EAGAIN, ENODEV, ESHUTDOWN } from '../base/errno.js'
 import { native } from '../sys/native.js'
-import { type Arena, CTL, CTL_IN_LENGTH, IN, RINGS, SCRATCH } from '../vfs/arena.js'
-import { fuse_in_header } from './abi.js'
-import type { Placement } from './placement.js'
+import { type Arena, CTL, CTL_IN_LENGTH, RINGS, SCRATCH } from '../vfs/arena.js'
 import type { Session } from './session.js'
 import type { End, Transport } from './transport.js'
 
@@ -24,7 +22,6 @@ const TURN_REQUESTS = 1 << 14
 const CTL_JOB = (CTL >> 2) + 8
 const CTL_JOB_RESULT = (CTL >> 2) + 9
 const COMPLETION_PARKED = 1
-const IN_PID = (IN + fuse_in_header.pid) >> 2
 
 /** Returns how many bytes an arena for these queues must have at RINGS. */
 export function ringBytes(queues: readonly RingQueue[]): number {
@@ -38,7 +35,6 @@ export class IoUringTransport implements Transport {
   readonly #event: number
   readonly #queues: readonly RingQueue[]
   readonly #arena: Arena
-  readonly #placement: Placement | undefined
   #resolve!: (end: End) => void
   #session: Session | undefined
 
@@ -46,18 +42,11 @@ export class IoUringTransport implements Transport {
    * `device`: the session's fd. `event`: from native.uringEvent(), this worker's own. `arena`: attached to
    * native, made with ringBytes().
    */
-  constructor(
-    device: number,
-    event: number,
-    queues: readonly RingQueue[],
-    arena: Arena,
-    placement?: Placement,
-  ) {
+  constructor(device: number, event: number, queues: readonly RingQueue[], arena: Arena) {
     this.#device = device
     this.#event = event
     this.#queues = queues
     this.#arena = arena
-    this.#placement = placement
     this.whenEnded = new Promise((resolve) => {
       this.#resolve = resolve
     })
@@ -85,8 +74,6 @@ export class IoUringTransport implements Transport {
   #serve(): void {
     const session = this.#session
     if (session === undefined) return
-    const placement = this.#placement
-    const { u32 } = this.#arena
     let length = native.uringNext()
     for (let taken = 0; length >= 0; taken++) {
       if (length === 0) {
@@ -95,7 +82,6 @@ export class IoUringTransport implements Transport {
         continue
       }
       const result = session.dispatch(length)
-      if (placement !== undefined) placement.note(u32[IN_PID]!)
       if (taken >= TURN_REQUESTS) {
         native.reply(result)
         length = -EAGAIN

@@ -2,9 +2,9 @@
 // waking a CPU that sleeps takes longer than most requests. How the worker steps back, so that its caller
 // is not moved away from it, and what guards against starving meanwhile, is in native/place.cc.
 //
-// A worker on a ring is pinned to the CPU that its requests come from already; when it sees one caller
-// come in turns here and on another ring, callers are being moved, and it steps back. A worker on the
-// device gets the requests of all CPUs; when one caller sends most of them, it goes where that one is.
+// The one worker on the device gets the requests of all CPUs; when one caller sends most of them, it goes where
+// that one is. (A worker on a ring is pinned to the CPU that its requests come from already: CallerWatch in
+// native/place.h.)
 //
 // Hot: note() is called for every request.
 
@@ -12,9 +12,7 @@ import type { Native } from '../sys/native.js'
 
 /** Requests between two decisions. */
 const WINDOW = 32
-/** Of them, those by which a caller was moved, before a worker on a ring steps back. */
-const MOVES_MIN = 8
-/** Of them, those of one caller, before a worker on the device goes where it is. */
+/** Of them, those of one caller, before the worker goes where it is. */
 const OWN_MIN = 24
 /** A window that took longer is no rush: what waking a CPU costs does not matter there. */
 const RUSH_MS = 20
@@ -28,51 +26,7 @@ const PACE_GROWTH = 1.02
 
 type Sys = Pick<Native, 'stepBack' | 'stepForward' | 'cpuOf'>
 
-export interface Placement {
-  /** A request of the thread `pid` was answered; 0: of nobody who waits. */
-  note(pid: number): void
-}
-
-/** For a worker on a ring. `last`: a word that all rings of the mount share; who came last, and where. */
-export class RingPlacement implements Placement {
-  readonly #last: Int32Array
-  readonly #at: number
-  readonly #worker: number
-  readonly #sys: Sys
-  #taken = 0
-  #moves = 0
-  #since = 0
-
-  constructor(last: Int32Array, at: number, worker: number, sys: Sys) {
-    this.#last = last
-    this.#at = at
-    this.#worker = worker
-    this.#sys = sys
-  }
-
-  note(pid: number): void {
-    if (pid === 0) return
-    const last = this.#last[this.#at]!
-    // Thread numbers have 22 bits at most (PID_MAX_LIMIT).
-    const now = (pid << 8) | (this.#worker & 0xff)
-    if (last !== now) {
-      if ((last ^ now) >>> 8 === 0) this.#moves++
-      this.#last[this.#at] = now
-    }
-    if (this.#taken++ === 0) this.#since = performance.now()
-    else if (this.#taken === WINDOW) this.#decide()
-  }
-
-  #decide(): void {
-    const tookMs = performance.now() - this.#since
-    if (this.#moves >= MOVES_MIN && tookMs < RUSH_MS) this.#sys.stepBack(-1)
-    this.#taken = 0
-    this.#moves = 0
-  }
-}
-
-/** For the one worker on the device. */
-export class FollowPlacement implements Placement {
+export class Placement {
   readonly #sys: Sys
   #pid = 0
   #own = 0
@@ -86,6 +40,7 @@ export class FollowPlacement implements Placement {
     this.#sys = sys
   }
 
+  /** A request of the thread `pid` was answered; 0: of nobody who waits. */
   note(pid: number): void {
     if (pid === 0) return
     if (pid === this.#pid) this.#own++

@@ -68,12 +68,9 @@ const NAME_MAX = 255
 const SLASH = 0x2f
 const DOT = 0x2e
 
-function seconds(ms: number): number {
-  return Math.min(Math.floor(ms / MS_PER_S), VALID_MAX_S)
-}
-
-function nanoseconds(ms: number): number {
-  return Math.floor((ms % MS_PER_S) * NS_PER_MS)
+/** Returns the seconds and the nanoseconds of a timeout, as the protocol has it. */
+export function validity(ms: number): [seconds: number, nanoseconds: number] {
+  return [Math.min(Math.floor(ms / MS_PER_S), VALID_MAX_S), Math.floor((ms % MS_PER_S) * NS_PER_MS)]
 }
 
 /** Returns the Request of one worker, with nothing in it. */
@@ -84,6 +81,9 @@ export function createRequest(
   timeouts: Timeouts,
   calls: Pick<Request, 'negotiate' | 'onInit' | 'onDestroy'>,
 ): Request {
+  const [entryValid, entryValidNs] = validity(timeouts.entryTimeoutMs)
+  const [attrValid, attrValidNs] = validity(timeouts.attrTimeoutMs)
+  const [negativeValid, negativeValidNs] = validity(timeouts.negativeTimeoutMs)
   return {
     fs,
     bytes: arena.bytes,
@@ -92,12 +92,12 @@ export function createRequest(
     negotiate: calls.negotiate,
     onInit: calls.onInit,
     onDestroy: calls.onDestroy,
-    entryValid: seconds(timeouts.entryTimeoutMs),
-    entryValidNs: nanoseconds(timeouts.entryTimeoutMs),
-    attrValid: seconds(timeouts.attrTimeoutMs),
-    attrValidNs: nanoseconds(timeouts.attrTimeoutMs),
-    negativeValid: seconds(timeouts.negativeTimeoutMs),
-    negativeValidNs: nanoseconds(timeouts.negativeTimeoutMs),
+    entryValid,
+    entryValidNs,
+    attrValid,
+    attrValidNs,
+    negativeValid,
+    negativeValidNs,
     hasNegativeEntries: timeouts.negativeTimeoutMs > 0,
     opcode: 0,
     node: 0,

@@ -45,6 +45,11 @@ import { hash64 } from './hash.js'
 import type { Stamp } from './stamp.js'
 
 export const DAMAGED = -1
+/**
+ * Blocks that are proved with one of them: a fault of the system brings in as many pages, what is asked next lies
+ * beside, and native/lookup.cc looks at proved ones only. A power of two.
+ */
+const TOGETHER = 16
 
 export class IndexView {
   readonly words: Int32Array
@@ -59,7 +64,8 @@ export class IndexView {
 
   readonly #buffer: ArrayBuffer
   readonly #sums: BigUint64Array
-  readonly #ready: Uint8Array
+  /** For each block of the file: 1 when it was proved. None is any more once something is damaged. */
+  readonly ready: Uint8Array
   readonly #firstBlock: number
   readonly #dirsAt: number
   readonly #listsAt: number
@@ -69,8 +75,8 @@ export class IndexView {
   readonly #entriesAt: number
   readonly #nameBytes: number
   readonly #stampsAt: number
-  /** Word that counts unreadable pages; see sys/native.ts mapFile(). */
-  readonly #faults: number
+  /** Word that counts unreadable pages, -1 when nothing does; see sys/native.ts mapFile(). */
+  readonly faults: number
   readonly #onDamage: (damage: string) => void
 
   /**
@@ -80,7 +86,7 @@ export class IndexView {
   constructor(buffer: ArrayBuffer, kind: number, faults = -1, onDamage: (damage: string) => void = () => {}) {
     this.#buffer = buffer
     this.#onDamage = onDamage
-    this.#faults = faults
+    this.faults = faults
     const size = faults < 0 ? buffer.byteLength : faults * 4
     if (size < BLOCK) throw new Error('it is too short')
     this.words = new Int32Array(buffer)
@@ -99,7 +105,7 @@ export class IndexView {
     if (hash64(sums) !== ofSums) throw new Error('its checksums are damaged')
     this.#firstBlock = this.#stampsAt / BLOCK
     this.#sums = new BigUint64Array(buffer, sumsAt, size / BLOCK - this.#firstBlock)
-    this.#ready = new Uint8Array(size / BLOCK)
+    this.ready = new Uint8Array(size / BLOCK)
     this.layers = h[H_LAYERS]!
     this.flags = h[H_FLAGS]!
     this.dirs = h[H_DIRS]!
@@ -123,7 +129,7 @@ export class IndexView {
 
   /** Proves every block; returns whether all are as they were written. */
   proveAll(): boolean {
-    return this.#prove(this.#stampsAt, this.#ready.length * BLOCK - this.#stampsAt)
+    return this.#prove(this.#stampsAt, this.ready.length * BLOCK - this.#stampsAt)
   }
 
   /** Returns the entry of a name (> 0), 0 when the directory has none, or DAMAGED. */
@@ -231,10 +237,10 @@ export class IndexView {
   }
 
   #isReady(word: number): boolean {
-    if (this.#faults >= 0 && this.words[this.#faults] !== 0) this.#damaged('a part of it can not be read')
+    if (this.faults >= 0 && this.words[this.faults] !== 0) this.#damaged('a part of it can not be read')
     if (this.damage !== undefined) return false
     const block = word >>> 10
-    return this.#ready[block] === 1 || this.#proveBlock(block)
+    return this.ready[block] === 1 || this.#proveBlock(block)
   }
 
   /** Proves the blocks of a range of bytes. */
@@ -245,19 +251,27 @@ export class IndexView {
   }
 
   #proveBlock(block: number): boolean {
-    const expected = this.#sums[block - this.#firstBlock]
-    const bytes = new Uint8Array(this.#buffer, block * BLOCK, BLOCK)
-    if (expected === undefined || hash64(bytes) !== expected) {
+    if (!this.#isSound(block)) {
       this.#damaged(`block ${block} is damaged`)
       return false
     }
-    this.#ready[block] = 1
+    this.ready[block] = 1
+    const first = block & ~(TOGETHER - 1)
+    for (let other = first; other < first + TOGETHER; other++) {
+      if (this.ready[other] === 0 && this.#isSound(other)) this.ready[other] = 1
+    }
     return true
+  }
+
+  #isSound(block: number): boolean {
+    const expected = this.#sums[block - this.#firstBlock]
+    return expected !== undefined && hash64(new Uint8Array(this.#buffer, block * BLOCK, BLOCK)) === expected
   }
 
   #damaged(damage: string): number {
     if (this.damage === undefined) {
       this.damage = damage
+      this.ready.fill(0)
       this.#onDamage(damage)
     }
     return DAMAGED

@@ -4,14 +4,15 @@
 import { DevFuseTransport } from '../fuse/dev-fuse.js'
 import { IoUringTransport, ringBytes } from '../fuse/io-uring.js'
 import type { Agreement, DataMode } from '../fuse/negotiate.js'
-import { FollowPlacement, RingPlacement } from '../fuse/placement.js'
+import { Placement } from '../fuse/placement.js'
 import { Session } from '../fuse/session.js'
-import { LAST_CALLER, sharedHeader } from '../fuse/session-shared.js'
+import { LAST_CALLER } from '../fuse/session-shared.js'
 import type { Transport } from '../fuse/transport.js'
 import { native } from '../sys/native.js'
 import { H_INDEX, type UnionState } from '../union/state.js'
 import { UnionFileSystem } from '../union/union-fs.js'
 import { type Arena, createArena } from '../vfs/arena.js'
+import { serveLookups } from './native-lookups.js'
 import type { RingShare } from './transports.js'
 
 /** What a worker is made from; plain data, so that it can be handed to a thread. */
@@ -41,10 +42,6 @@ export type WorkerHooks = {
   readonly makeTransport?: (arena: Arena) => Transport
 }
 
-function placementOf({ shared, worker }: WorkerPlan): RingPlacement {
-  return new RingPlacement(sharedHeader(shared), LAST_CALLER, worker, native)
-}
-
 /** Starts a worker on this thread; it serves from the thread's event loop. Throws when it can't. */
 export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
   native.setThreadName(`mica/${plan.worker}`)
@@ -57,6 +54,8 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
     setImmediate(() => hooks.log(`index: ${damage}; going on without`))
   }
   if (fs.union.indexError !== undefined) fs.union.onDamage(fs.union.indexError)
+  const { timeoutMs } = plan
+  const timeouts = { entryTimeoutMs: timeoutMs, attrTimeoutMs: timeoutMs, negativeTimeoutMs: timeoutMs }
   const session = new Session({
     arena,
     fs,
@@ -69,9 +68,7 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
       transport: plan.transport,
       maxStackDepth: 1,
     },
-    entryTimeoutMs: plan.timeoutMs,
-    attrTimeoutMs: plan.timeoutMs,
-    negativeTimeoutMs: plan.timeoutMs,
+    ...timeouts,
     log: hooks.log,
     ...(hooks.onInit === undefined ? {} : { onInit: hooks.onInit }),
     ...(plan.isTraced ? { trace: hooks.log } : {}),
@@ -79,8 +76,11 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
   const transport =
     hooks.makeTransport?.(arena) ??
     (ring === undefined
-      ? new DevFuseTransport(plan.device, arena, plan.isAlone ? new FollowPlacement(native) : undefined)
-      : new IoUringTransport(plan.device, ring.event, ring.queues, arena, placementOf(plan)))
+      ? new DevFuseTransport(plan.device, arena, plan.isAlone ? new Placement(native) : undefined)
+      : new IoUringTransport(plan.device, ring.event, ring.queues, arena))
+  if (ring !== undefined) native.watchCallers(new Uint8Array(plan.shared, LAST_CALLER * 4, 4), plan.worker)
+  if (ring !== undefined && !plan.isTraced)
+    serveLookups(plan.state, fs.union, plan.shared, plan.worker, timeouts)
   transport.start(session)
   return transport
 }

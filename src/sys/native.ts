@@ -294,6 +294,34 @@ export interface Native {
    */
   notify(device: number, code: number, body: number, length: number): number
 
+  // -- LOOKUPs without TypeScript: see native/lookup.cc ---------------------------------------
+  /**
+   * From here on until the ring of this thread ends it answers LOOKUPs that the index alone can tell of by
+   * itself. All arrays are bytes of the tables (union/tables.ts) and of an index (index/view.ts), and kept alive by
+   * the caller (`devices`, a u32 for each layer, is copied); `counter`: a float64 that counts them; `settings`: u32 words in the arena, LookupSettings in
+   * native/calls.h. Needs attach() before.
+   */
+  serveLookups(
+    header: Uint8Array,
+    nodes: Uint8Array,
+    dentries: Uint8Array,
+    slots: Uint8Array,
+    links: Uint8Array,
+    nodeSlabs: Uint8Array,
+    dentrySlabs: Uint8Array,
+    nameSlabs: Uint8Array,
+    index: Uint8Array,
+    ready: Uint8Array,
+    devices: Uint8Array,
+    counter: Uint8Array,
+    settings: number,
+  ): number
+  /**
+   * For tests: answers a LOOKUP, a fuse_in_header at `request` and a name of `size` bytes with its NUL at
+   * `name`, by a fuse_entry_out at `out`. Returns 1; 0 when TypeScript is to answer.
+   */
+  lookupAtOnce(request: number, name: number, size: number, out: number): number
+
   // -- the io_uring transport: see fuse/io-uring.ts ------------------------------------------
   /** 0 when this process can make a ring such as uringStart() needs; else -errno. */
   uringProbe(): number
@@ -395,7 +423,8 @@ export interface Native {
   /**
    * Numbers of the kernel ABI header, for the test that compares them with src/fuse/abi.ts. Keys:
    * 'FUSE_LOOKUP', 'FUSE_PASSTHROUGH' (INIT flags with their 64-bit values), 'sizeof NAME',
-   * 'NAME.field' (offset), and 'arena.NAME' for vfs/arena.ts.
+   * 'NAME.field' (offset), 'arena.NAME' for vfs/arena.ts, 'union.NAME' and 'index.NAME' for what
+   * native/lookup.cc knows of those.
    */
   abiTable(): Record<string, number>
   /** prctl(PR_SET_NAME). */
@@ -413,6 +442,14 @@ export interface Native {
   stepForward(): number
   /** Returns the CPU that a thread of any process runs on, or ran on last; -ESRCH. */
   cpuOf(thread: number): number
+  /**
+   * For a worker on a ring: it steps back when one caller comes in turns to it and to another ring, which is to
+   * say, when callers are moved from CPU to CPU. `last`: four bytes that all rings of the mount share, kept
+   * alive by the caller. Ends with the ring.
+   */
+  watchCallers(last: Uint8Array, worker: number): number
+  /** For tests: a request of thread `pid` comes. Returns 1 when the worker steps back for it, else 0. */
+  noteCaller(pid: number): number
   /**
    * From here on memory of 64 KiB and more is always mapped for itself: it costs pages only where it is
    * touched, and goes back when it is freed. For processes that have many mounts. -ENOSYS where malloc

@@ -12,11 +12,11 @@ import { H_ASKED, H_LISTED } from './state.js'
 import type { Tables } from './tables.js'
 
 /** A directory of one block of ext4 needs no more than opendir(3) takes by itself, 32 KiB. */
-const ONE_BLOCK = 4096
+export const ONE_BLOCK = 4096
 const SMALL = 4096
-const ROOM_MAX = 1 << 20
+export const ROOM_MAX = 1 << 20
 /** Bytes of a READDIRPLUS record for each byte of a name in a directory of ext4, about. */
-const GROWTH = 4
+export const GROWTH = 4
 /** Bytes of a READDIR record, about, as a shift. */
 const RECORD_SHIFT = 5
 /** The first part is no longer than this as long as nobody is seen to look names up: 170 of them, about. */
@@ -24,7 +24,7 @@ const FIRST_PART = 32 * 1024
 /** Names looked up before that counts. */
 const ASKED_MIN = 128
 /** The counts are halved at this, so that the present counts more than the past. */
-const COUNT_MAX = 1 << 14
+export const COUNT_MAX = 1 << 14
 
 /** Returns the st_blksize of a directory of `size` bytes. */
 export function listBytes(size: number): number {

@@ -9,7 +9,7 @@ import { type SlabShape, Slabs, slabShape } from './slabs.js'
 const UNIT_WORDS = 2
 const CHUNK_UNITS = 4096
 /** Classes: a unit apart up to FINE units, then STEP units apart up to a quarter of a chunk. */
-const FINE = 128
+export const FINE = 128
 const STEP = 16
 const LARGEST = CHUNK_UNITS / 4
 const CLASSES = FINE + (LARGEST - FINE) / STEP

@@ -8,16 +8,16 @@
 /** Words of the state: chunks in use so far, first chunk that may be nobody's. Then a list for each class. */
 const S_END = 0
 const S_HINT = 1
-const S_LISTS = 8
+export const S_LISTS = 8
 /** A chunk's words. */
-const C_HEAD = 0 // first free block, 0: none
-const C_FRESH = 1 // where blocks begin that were never used
-const C_LIMIT = 2 // first unit beyond
-const C_LIVE = 3 // blocks in use
-const C_NEXT = 4 // chunk + 1: the next with room in the list of its class; a run's length in chunks
+export const C_HEAD = 0 // first free block, 0: none
+export const C_FRESH = 1 // where blocks begin that were never used
+export const C_LIMIT = 2 // first unit beyond
+export const C_LIVE = 3 // blocks in use
+export const C_NEXT = 4 // chunk + 1: the next with room in the list of its class; a run's length in chunks
 const C_CLASS = 5 // class + 1, or one of the following
-const C_SIZE = 6 // units of a block; of nobody's chunk: 1 when its pages are ours still
-const CHUNK_WORDS = 8
+export const C_SIZE = 6 // units of a block; of nobody's chunk: 1 when its pages are ours still
+export const CHUNK_WORDS = 8
 
 const NOBODYS = 0
 const RUN = -1 // one block over several chunks: its first

@@ -1,8 +1,17 @@
 // The numbers of src/fuse/abi.ts and src/vfs/arena.ts are those that the C++ compiler sees.
 
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { abiTable } from '../../src/fuse/abi.js'
+import * as format from '../../src/index/format.js'
 import { native } from '../../src/sys/native.js'
+import * as chain from '../../src/union/block-chain.js'
+import * as dentries from '../../src/union/dentry-table.js'
+import * as stack from '../../src/union/dir-stack.js'
+import * as eagerness from '../../src/union/eagerness.js'
+import * as nodes from '../../src/union/inode-table.js'
+import * as names from '../../src/union/name-arena.js'
+import * as slabs from '../../src/union/slabs.js'
+import * as state from '../../src/union/state.js'
 import * as arena from '../../src/vfs/arena.js'
 import { NO_REPLY, PARKED } from '../../src/vfs/file-system.js'
 
@@ -41,16 +50,20 @@ t.test('abi.h has the sizes that the protocol prescribes', async (t) => {
   for (const [name, bytes] of Object.entries(sizes)) t.equal(fromC[`sizeof ${name}`], bytes, name)
 })
 
+/** Compares what C++ has under a prefix with what modules export; returns how many there are. */
+function compare(t: Test, prefix: string, ...modules: object[]): number {
+  const ours = Object.assign({}, ...modules) as Record<string, number>
+  const theirs = Object.entries(fromC).filter(([key]) => key.startsWith(prefix))
+  for (const [key, number] of theirs) t.equal(ours[key.slice(prefix.length)], number, key)
+  return theirs.length
+}
+
 t.test('the arena is laid out for native code as for TypeScript', async (t) => {
-  const ours: Record<string, number> = { ...(arena as Record<string, unknown>), PARKED, NO_REPLY } as Record<
-    string,
-    number
-  >
-  let compared = 0
-  for (const [key, number] of Object.entries(fromC)) {
-    if (!key.startsWith('arena.')) continue
-    t.equal(ours[key.slice(6)], number, key)
-    compared++
-  }
-  t.equal(compared, 32)
+  t.equal(compare(t, 'arena.', arena, { PARKED, NO_REPLY }), 32)
+})
+
+t.test('so are the tables, and an index', async (t) => {
+  const union = [state, nodes, dentries, stack, chain, slabs, eagerness, names]
+  t.equal(compare(t, 'union.', ...union), 45)
+  t.equal(compare(t, 'index.', format), 24)
 })

@@ -31,7 +31,7 @@ t.teardown(() => rmSync(indexes, { recursive: true }))
 const unions: [name: string, union: Union, flags: string[], share: number][] = [
   ['one worker', on('dev-fuse', '1'), passed, 0.4],
   ['two workers', on('dev-fuse', '2'), passed, 0.3],
-  ['two workers on io_uring', on('io-uring', '2'), passed, 0.3],
+  ['two workers on io_uring, with an index', on('io-uring', '2', '--index', indexes), passed, 0.3],
   ['with an index', on('dev-fuse', '1', '--index', indexes), passed, 0.2],
   ['no passthrough', on('dev-fuse', '1', '--data', 'cache'), [], 0.25],
 ]

@@ -61,11 +61,11 @@ class Field {
   readonly lower = join(this.folder, 'lower/field')
   readonly #driver
 
-  constructor(flags: string[]) {
+  constructor(flags: readonly string[]) {
     for (const name of ['lower/field', 'upper', 'work', 'merged']) {
       mkdirSync(join(this.folder, name), { recursive: true })
     }
-    this.#driver = micaDriver(...flags)
+    this.#driver = micaDriver(...flags.map((word) => (word === INDEX ? join(this.folder, 'index') : word)))
     spawnSync(hammer, ['prepare', this.lower, String(processes)])
   }
 
@@ -124,10 +124,13 @@ class Field {
 
 t.setTimeout(0)
 
+/** Stands for a folder of the field's own. */
+const INDEX = 'INDEX'
 const forms = [
   ['--transport', 'dev-fuse', '--workers', '2'],
   ['--transport', 'dev-fuse', '--workers', '1'],
-  ['--transport', 'io-uring', '--workers', '2'],
+  // Native code answers lookups, too.
+  ['--transport', 'io-uring', '--workers', '2', '--index', INDEX],
 ]
 
 for (const form of forms) {

@@ -57,6 +57,36 @@ t.test('a thread steps back, and comes forward when it has nothing to do', { ski
   t.equal(await until(SCHED_OTHER, 5000), SCHED_OTHER)
 })
 
+t.test('a ring steps back when callers come in turns to it and to another', { skip }, async (t) => {
+  const shared = new SharedArrayBuffer(4)
+  const last = new Int32Array(shared)
+  const other = 1
+  const notes = (pid: number, times: number, isMoved: boolean): number => {
+    let back = 0
+    for (let i = 0; i < times; i++) {
+      if (isMoved) last[0] = (pid << 8) | other
+      back += native.noteCaller(pid)
+    }
+    return back
+  }
+  t.equal(native.noteCaller(77), 0, 'of no ring')
+  t.equal(native.watchCallers(new Uint8Array(shared), 0), 0)
+  t.equal(notes(77, 1000, false), 0, 'its own caller')
+  t.equal(last[0], 77 << 8)
+  last[0] = (78 << 8) | other
+  t.equal(notes(77, 31, false), 0, 'another one elsewhere')
+  t.equal(notes(0, 100, true), 0, 'nobody waits')
+  native.watchCallers(new Uint8Array(shared), 0)
+  let back = 0
+  // On a busy machine the window may have been no rush.
+  for (const end = Date.now() + 20_000; back === 0 && Date.now() < end; ) {
+    back = notes(77, 32, true)
+    if (back === 0) await setTimeout(20)
+  }
+  t.equal(back, 1, 'one caller is moved with each request')
+  native.stepForward()
+})
+
 t.test('with a CPU it is pinned to that, until it comes forward', { skip }, async (t) => {
   const before = allowed()
   const cpu = native.cpuOf(process.pid)

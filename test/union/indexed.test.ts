@@ -3,6 +3,7 @@
 
 import { openSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
+import { sumCounters } from '../../src/fuse/session-shared.js'
 import { type Native, native } from '../../src/sys/native.js'
 import { dir, file, link, opaque, redirected, symlink, type Tree, whiteout } from './disk.js'
 import { makeFolders, ok, Rig, view } from './rig.js'
@@ -63,6 +64,7 @@ function differences(a: Record<string, string>, b: Record<string, string>): stri
 }
 
 t.test('random layers show the same with an index', { skip }, async (t) => {
+  let atOnce = 0
   for (let seed = 1; seed <= 60; seed++) {
     const random = generator(seed)
     const lowers = Array.from({ length: 1 + random(5) }, () => randomTree(random, 3, '', []))
@@ -71,14 +73,21 @@ t.test('random layers show the same with an index', { skip }, async (t) => {
     const plain = new Rig(folders)
     const expected = { ...view(plain), ...listed(plain) }
     plain.end()
-    const rig = new Rig(folders, { indexFd: (await indexOf(folders)).indexFd })
+    const { indexFd } = await indexOf(folders)
+    const rig = new Rig(folders, { indexFd })
     const isSame = t.strictSame(differences(expected, { ...listed(rig), ...view(rig) }), [], `seed ${seed}`)
     rig.forgetAll()
     t.strictSame(differences(view(rig), view(rig)), [], `seed ${seed}, again`)
     t.strictSame(rig.problemsAtRest(), [])
     rig.end()
+    const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true })
+    t.strictSame(differences(expected, { ...view(quick), ...listed(quick) }), [], `seed ${seed}, at once`)
+    t.strictSame(quick.problemsAtRest(), [])
+    atOnce += sumCounters(quick.shared).LOOKUP?.requests ?? 0
+    quick.end()
     if (!isSame) break
   }
+  t.ok(atOnce > 500, `${atOnce} lookups were answered by native code`)
 })
 
 t.test('what was changed through the mount shows the same after a remount', { skip }, async (t) => {

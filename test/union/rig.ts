@@ -3,6 +3,10 @@
 
 import { closeSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { ENOENT } from '../../src/base/errno.js'
+import { fuse_in_header } from '../../src/fuse/abi.js'
+import { createSessionShared } from '../../src/fuse/session-shared.js'
+import { serveLookups } from '../../src/mount/native-lookups.js'
 import { DURABILITY_NONE, type Native, native } from '../../src/sys/native.js'
 import type { UnionConfig, UnionState } from '../../src/union/state.js'
 import { createUnionState, UnionFileSystem } from '../../src/union/union-fs.js'
@@ -41,7 +45,14 @@ export type Attr = {
   mtime: string
 }
 
-export type Options = Partial<UnionConfig> & { sys?: Native }
+export type Options = Partial<UnionConfig> & {
+  sys?: Native
+  /** Native code answers the LOOKUPs that it can, as on a ring. The last such rig of the process. */
+  hasLookupsAtOnce?: boolean
+}
+
+/** How long the answers of such lookups may be kept: entry, attributes, missing names. */
+export const TIMEOUTS = { entryTimeoutMs: 1500, attrTimeoutMs: 2500, negativeTimeoutMs: 3500 }
 
 /** Folders of one union: lowers top first, upper and workdir. */
 export type Folders = { path: string; lowers: string[]; upper: string | null; work: string }
@@ -79,10 +90,13 @@ export class Rig {
   /** Open files and their nodes: what must be closed at the end. Light ones have numbers of ours, as they share a handle. */
   readonly files = new Map<number, number>()
   #lastLight = LIGHT_HANDLE
+  /** The session's counters; of lookups, those that were answered at once. */
+  readonly shared = createSessionShared(1)
+  readonly #hasLookupsAtOnce: boolean
 
   constructor(folders: Folders, options: Options = {}) {
     this.folders = folders
-    const { sys = native, ...config } = options
+    const { sys = native, hasLookupsAtOnce = false, ...config } = options
     const layers = [...(folders.upper === null ? [] : [folders.upper]), ...folders.lowers].map((path) => {
       const fd = openLayer(path)
       this.#fds.push(fd)
@@ -122,6 +136,8 @@ export class Rig {
     forgetAttached()
     this.enter()
     this.#constantUnits = checkTables(this.state).unknownUnits
+    this.#hasLookupsAtOnce =
+      hasLookupsAtOnce && serveLookups(this.state, this.fs.union, this.shared, 0, TIMEOUTS)
   }
 
   /** What is wrong with the tables now; for a union at rest. */
@@ -165,7 +181,18 @@ export class Rig {
 
   /** LOOKUP. Returns the node or -errno; the attributes are at attr(ENTRY_ATTR). */
   lookup(parent: number, name: string): number {
-    return this.entry(this.fs.lookup(parent, NAME, this.put(NAME, name), OUT))
+    const length = this.put(NAME, name)
+    if (this.#hasLookupsAtOnce && this.lookupAtOnce(parent, length + 1)) {
+      return this.entry(arena.u32[OUT >> 2] === 0 ? -ENOENT : 0)
+    }
+    return this.entry(this.fs.lookup(parent, NAME, length, OUT))
+  }
+
+  /** LOOKUP by native code of the name of `size` bytes at NAME. Returns whether it was answered. */
+  lookupAtOnce(parent: number, size: number): boolean {
+    arena.u32[(IN + fuse_in_header.nodeid) >> 2] = parent
+    arena.u32[((IN + fuse_in_header.nodeid) >> 2) + 1] = 0
+    return native.lookupAtOnce(IN, NAME, size, OUT) === 1
   }
 
   /** Looks a path up from the root on. Returns the node or -errno. */

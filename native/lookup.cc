@@ -1,0 +1,385 @@
+// LOOKUPs that the lowers' index answers by itself: what is not known yet in a directory that only lowers
+// have, and a name that is nowhere. In a fresh mount nearly all of what programs ask is that, and V8 runs
+// TypeScript in its interpreter for the first thousands of requests; here they take half a microsecond
+// from the first on.
+//
+// The rule: in doubt, TypeScript answers, which knows every case (src/union/lookup.ts, bind.ts): what has
+// an upper beside it, files with several links, what is known already, a table without room, a part of the
+// index that nobody has proved yet. What is done here is what it would have done, on the same tables under the
+// same lock.
+
+#include "lookup.h"
+#include "calls.h"
+#include "tables.h"
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace {
+
+const uint32_t NAME_MAX_BYTES = 255;
+const int LOCK_FREE = 0, LOCK_HELD = 1, LOCK_SPINS = 200;
+const uint32_t HASH_START = 0x811c9dc5;
+
+/** A table whose room slabs.ts hands out. */
+struct Slab {
+  int32_t *state;
+  uint32_t chunks; // the word of the first chunk
+  int32_t *words;
+  uint32_t stride;
+  uint32_t link;
+
+  bool hasRoom(uint32_t list) const { return state[S_LISTS + list] != 0; }
+
+  /** Slabs.alloc(). Needs: hasRoom(). */
+  uint32_t take(uint32_t list) {
+    int32_t *c = state + chunks + (static_cast<uint32_t>(state[S_LISTS + list]) - 1) * CHUNK_WORDS;
+    int32_t unit = c[C_HEAD];
+    if (unit != 0) c[C_HEAD] = words[static_cast<uint32_t>(unit) * stride + link];
+    else {
+      unit = c[C_FRESH];
+      c[C_FRESH] = unit + c[C_SIZE];
+    }
+    c[C_LIVE]++;
+    if (c[C_HEAD] == 0 && c[C_FRESH] + c[C_SIZE] > c[C_LIMIT]) state[S_LISTS + list] = c[C_NEXT];
+    return static_cast<uint32_t>(unit);
+  }
+};
+
+/** What a name means. */
+struct Found {
+  uint64_t entry; // its first word in the index
+  uint32_t layer;
+  uint32_t ino[2];
+  /** Of a directory: its number in the index, and the word of the list of its layers, so many. */
+  uint32_t dir;
+  uint64_t list;
+  uint32_t layers;
+};
+
+/** The hash of a name in a directory; `start`: of dentry-table.ts or of format.ts. */
+uint32_t hashName(uint32_t start, const uint8_t *name, uint32_t length) {
+  uint32_t h = start;
+  for (uint32_t i = 0; i < length; i++) h = (h ^ name[i]) * 0x01000193u;
+  h ^= h >> 15;
+  h *= 0x2c1b3c6du;
+  return h ^ (h >> 13);
+}
+
+/** Where a name begins that is no component, is never shown, or that TypeScript makes something of. */
+bool isPlainName(const uint8_t *name, uint32_t size) {
+  if (size < 2 || size - 1 > NAME_MAX_BYTES || name[size - 1] != 0) return false;
+  if (memchr(name, 0, size - 1) || memchr(name, '/', size - 1)) return false;
+  return name[0] != '.' || (size > 3 && memcmp(name, ".wh", 3) != 0);
+}
+
+} // namespace
+
+/** What the lookups of one worker work on. TypeScript keeps the memory alive. */
+struct Lookups {
+  int32_t *header;
+  int32_t *nodes;
+  uint32_t maxNodes;
+  int32_t *dentries;
+  int32_t *slots;
+  const int32_t *links;
+  uint32_t linkMask;
+  Slab nodeSlab, dentrySlab, nameSlab;
+
+  const uint8_t *index;
+  const uint8_t *ready; // for each block: it was proved
+  uint32_t blocks;
+  std::unique_ptr<uint32_t[]> devices; // the number of each layer's device
+  uint32_t layers;
+  double *counter;
+  LookupSettings settings;
+
+  bool answer(const fuse_in_header &request, const uint8_t *name, uint32_t length, fuse_entry_out *out);
+
+private:
+  bool lock();
+  void unlock() { __atomic_exchange_n(&header[H_LOCK], LOCK_FREE, __ATOMIC_SEQ_CST); }
+  int32_t *node(uint32_t number) { return nodes + static_cast<size_t>(number) * NODE_WORDS; }
+  int32_t *dentry(uint32_t number) { return dentries + static_cast<size_t>(number) * DENTRY_WORDS; }
+  uint32_t directoryOf(uint64_t number);
+  bool isKnown(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length);
+  bool isReady(uint64_t from, uint64_t bytes) const;
+  uint32_t word(uint64_t number) const { return reinterpret_cast<const uint32_t *>(index)[number]; }
+  bool find(uint32_t dir, const uint8_t *name, uint32_t length, uint64_t &entry) const;
+  const fuse_attr &attrOf(uint64_t entry) const { return *reinterpret_cast<const fuse_attr *>(index + (entry + E_ATTR) * 4); }
+  bool describe(Found &found) const;
+  bool describeDirectory(Found &found) const;
+  bool describeFile(const Found &found) const;
+  bool isIntact() const { return word(settings.faults) == 0; }
+  uint32_t bind(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length, const Found &found);
+  uint32_t listLayers(const Found &found);
+  void reply(uint32_t number, const Found &found, fuse_entry_out *out);
+};
+
+/** base/lock.ts: lock(). Returns false when somebody keeps it: TypeScript can wait, and we can not. */
+bool Lookups::lock() {
+  for (int spin = 0; spin < LOCK_SPINS; spin++) {
+    if (__atomic_load_n(&header[H_LOCK], __ATOMIC_RELAXED) != LOCK_FREE) continue;
+    int32_t expected = LOCK_FREE;
+    if (__atomic_compare_exchange_n(&header[H_LOCK], &expected, LOCK_HELD, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+      return true;
+  }
+  return false;
+}
+
+/** Returns the index's directory that a node stands for, 0 when the index alone can't tell what is in it. */
+uint32_t Lookups::directoryOf(uint64_t number) {
+  if (number == 0 || number >= maxNodes) return 0;
+  const int32_t *n = node(static_cast<uint32_t>(number));
+  int32_t info = n[N_INFO];
+  if ((info & TYPE_MASK) != T_DIR || (info & (F_UPPER | F_NAMELESS | F_STALE | F_PRISTINE)) != 0) return 0;
+  return (n[N_SEQ] & 1) != 0 ? 0 : static_cast<uint32_t>(n[N_STACKED]);
+}
+
+/** dentry-table.ts: findDentry(). */
+bool Lookups::isKnown(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length) {
+  uint32_t mask = static_cast<uint32_t>(header[H_SLOTS]) - 1;
+  for (uint32_t slot = hash & mask;; slot = (slot + 1) & mask) {
+    uint32_t number = static_cast<uint32_t>(slots[slot]);
+    if (number == 0) return false;
+    const int32_t *d = dentry(number);
+    if (static_cast<uint32_t>(d[D_HASH]) != hash || static_cast<uint32_t>(d[D_PARENT]) != parent) continue;
+    if (static_cast<uint32_t>(d[D_LENGTH]) != length) continue;
+    if (memcmp(tls.names + static_cast<size_t>(-static_cast<int64_t>(d[D_NAME])) * 8, name, length) == 0) return true;
+  }
+}
+
+/** Tells whether these bytes of the index lie in it and were proved. */
+bool Lookups::isReady(uint64_t from, uint64_t bytes) const {
+  uint64_t last = (from + bytes - 1) / BLOCK;
+  if (last >= blocks) return false;
+  for (uint64_t block = from / BLOCK; block <= last; block++)
+    if (!ready[block]) return false;
+  return true;
+}
+
+/** index/view.ts: find(). `entry` becomes the first word of what has the name, 0 without. False: not to be told from here. */
+bool Lookups::find(uint32_t dir, const uint8_t *name, uint32_t length, uint64_t &entry) const {
+  uint32_t hash = hashName(HASH_START ^ (dir * 0x9e3779b1u), name, length);
+  uint32_t mask = word(INDEX_H_SLOTS) - 1;
+  uint64_t slotsAt = word(INDEX_H_SLOTS_AT) / 4, entriesAt = word(INDEX_H_ENTRIES_AT) / 4;
+  entry = 0;
+  for (uint32_t slot = hash & mask, tries = 0; tries <= mask; slot = (slot + 1) & mask, tries++) {
+    if (!isReady((slotsAt + slot) * 4, 4)) return false;
+    uint32_t number = word(slotsAt + slot);
+    if (number == 0) return true;
+    uint64_t e = entriesAt + static_cast<uint64_t>(number) * ENTRY_WORDS;
+    if (number >= word(INDEX_H_ENTRIES) || !isReady(e * 4, ENTRY_WORDS * 4)) return false;
+    if (word(e + E_HASH) != hash || word(e + E_DIR) != dir || (word(e + E_LENGTH) & 0xffff) != length) continue;
+    uint64_t at = word(e + E_NAME);
+    uint64_t from = word(INDEX_H_NAMES_AT) + at;
+    if (at + length > word(INDEX_H_NAME_BYTES) || !isReady(from, length)) return false;
+    if (memcmp(index + from, name, length) != 0) continue;
+    entry = e;
+    return true;
+  }
+  return false;
+}
+
+/** Fills in the rest of what the entry is. False when that is not to be told from here. */
+bool Lookups::describe(Found &found) const {
+  uint32_t kind = word(found.entry + E_TYPE), type = kind & 0xff;
+  if (type > TYPE_MASK || ((kind >> 8) & E_ASK) != 0) return false;
+  found.layer = (word(found.entry + E_LENGTH) >> 16) + settings.indexBase;
+  if (found.layer >= layers) return false;
+  // attr.ts: showIno().
+  memcpy(found.ino, &attrOf(found.entry).ino, 8);
+  uint32_t device = devices[found.layer];
+  if (device != 0) {
+    if (found.ino[1] >> 16 != 0) return false;
+    found.ino[1] |= device << 16;
+  }
+  return type == T_DIR ? describeDirectory(found) : describeFile(found);
+}
+
+/** indexed.ts: foundDirectory(). */
+bool Lookups::describeDirectory(Found &found) const {
+  found.dir = word(found.entry + E_CHILD);
+  uint64_t d = word(INDEX_H_DIRS_AT) / 4 + static_cast<uint64_t>(found.dir) * DIR_WORDS;
+  if (found.dir == 0 || found.dir >= word(INDEX_H_DIRS) || !isReady(d * 4, DIR_WORDS * 4)) return false;
+  found.layers = word(d + DIR_LAYERS) & 0xffff;
+  uint64_t first = word(d + DIR_LIST);
+  found.list = word(INDEX_H_LISTS_AT) / 4 + first;
+  // A list of so many layers has a block of its own size.
+  if (found.layers == 0 || found.layers >= FINE || first + found.layers > word(INDEX_H_LIST_WORDS)) return false;
+  return isReady(found.list * 4, found.layers * 4);
+}
+
+/** False when the file has, or had, other names: some node may be of it. */
+bool Lookups::describeFile(const Found &found) const {
+  if (attrOf(found.entry).nlink != 1) return false;
+  // inode-table.ts: linkSlot().
+  uint32_t h = (found.ino[0] * 0x9e3779b1u) ^ (found.ino[1] * 0x85ebca6bu);
+  h ^= h >> 15;
+  return links[h & linkMask] == 0;
+}
+
+/** dir-stack.ts: writeReals(). Returns the unit of the list. Needs: room. */
+uint32_t Lookups::listLayers(const Found &found) {
+  uint32_t unit = nameSlab.take(found.layers);
+  int32_t *list = reinterpret_cast<int32_t *>(tls.names + static_cast<size_t>(unit) * 8);
+  *list++ = static_cast<int32_t>(found.layers);
+  for (uint32_t i = 0; i < found.layers; i++) {
+    *list++ = static_cast<int32_t>(word(found.list + i) + settings.indexBase);
+    *list++ = 0;
+  }
+  return unit;
+}
+
+/** bind.ts: bind() of what is new. Returns its node, 0 when a table has no room at hand. */
+uint32_t Lookups::bind(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length, const Found &found) {
+  uint32_t nameList = (length + 1 + 7) / 8 - 1;
+  if (!nameSlab.hasRoom(nameList) || !dentrySlab.hasRoom(0) || !nodeSlab.hasRoom(0)) return 0;
+  // Of one size, they may compete for the last block.
+  if (found.layers > 1 && (found.layers == nameList || !nameSlab.hasRoom(found.layers))) return 0;
+  if ((header[H_DENTRY_LIVE] + 1) * 2 > header[H_SLOTS]) return 0;
+
+  uint32_t nameUnit = nameSlab.take(nameList);
+  uint8_t *stored = tls.names + static_cast<size_t>(nameUnit) * 8;
+  memcpy(stored, name, length);
+  stored[length] = 0;
+
+  uint32_t number = nodeSlab.take(0), dentryNumber = dentrySlab.take(0);
+  int32_t *n = node(number);
+  int32_t generation = n[N_GENERATION];
+  memset(n, 0, NODE_WORDS * 4);
+  n[N_GENERATION] = generation == 0 ? header[H_GENERATION] : (generation + 1) & 0x7fffffff;
+  n[N_INFO] = static_cast<int32_t>(word(found.entry + E_TYPE) & 0xff);
+  n[N_LOOKUPS] = 1;
+  n[N_DENTRY] = static_cast<int32_t>(dentryNumber);
+  n[N_LAYER] = static_cast<int32_t>(found.layer);
+  memcpy(n + N_INO, found.ino, 8);
+  if (found.layers > 0) n[N_STACKED] = static_cast<int32_t>(found.dir);
+  if (found.layers > 1) {
+    n[N_LAYER] = -static_cast<int32_t>(listLayers(found));
+    n[N_INFO] |= F_STACK;
+  } else if (found.layers == 1) n[N_LAYER] = static_cast<int32_t>(word(found.list) + settings.indexBase);
+  header[H_NODE_LIVE]++;
+
+  int32_t *d = dentry(dentryNumber);
+  d[D_PARENT] = static_cast<int32_t>(parent);
+  d[D_NAME] = -static_cast<int32_t>(nameUnit);
+  d[D_LENGTH] = static_cast<int32_t>(length);
+  d[D_HASH] = static_cast<int32_t>(hash);
+  d[D_NODE] = static_cast<int32_t>(number);
+  d[D_NEXT] = 0;
+  node(parent)[N_CHILDREN]++;
+  header[H_DENTRY_LIVE]++;
+  uint32_t mask = static_cast<uint32_t>(header[H_SLOTS]) - 1, slot = hash & mask;
+  while (slots[slot] != 0) slot = (slot + 1) & mask;
+  slots[slot] = static_cast<int32_t>(dentryNumber);
+  return number;
+}
+
+/** eagerness.ts: listBytes(). */
+static uint32_t listBytes(uint64_t size) {
+  uint64_t bytes = ONE_BLOCK;
+  if (size > ONE_BLOCK)
+    while (bytes < size * GROWTH && bytes < ROOM_MAX) bytes *= 2;
+  return static_cast<uint32_t>(bytes);
+}
+
+void Lookups::reply(uint32_t number, const Found &found, fuse_entry_out *out) {
+  out->nodeid = number;
+  out->generation = static_cast<uint32_t>(node(number)[N_GENERATION]);
+  out->entry_valid = settings.entryValid;
+  out->attr_valid = settings.attrValid;
+  out->entry_valid_nsec = settings.entryValidNs;
+  out->attr_valid_nsec = settings.attrValidNs;
+  out->attr = attrOf(found.entry);
+  memcpy(&out->attr.ino, found.ino, 8);
+  if (found.layers == 0) return;
+  out->attr.nlink = 1;
+  out->attr.blksize = listBytes(static_cast<uint32_t>(out->attr.size));
+}
+
+bool Lookups::answer(const fuse_in_header &request, const uint8_t *name, uint32_t length, fuse_entry_out *out) {
+  uint32_t parent = static_cast<uint32_t>(request.nodeid);
+  uint32_t hash = hashName(HASH_START ^ parent, name, length);
+  if (!lock()) return false;
+  Found found{};
+  uint32_t dir = directoryOf(request.nodeid), number = 0;
+  bool isAnswered = dir != 0 && dir < word(INDEX_H_DIRS) && !isKnown(parent, hash, name, length) &&
+                    find(dir, name, length, found.entry);
+  bool isMissing = isAnswered && (found.entry == 0 || (word(found.entry + E_TYPE) & (0xff | E_ASK << 8)) == TYPE_HIDDEN);
+  if (isMissing) isAnswered = settings.negativeValid != 0 || settings.negativeValidNs != 0;
+  else isAnswered = isAnswered && describe(found);
+  // Had a page been unreadable, it would have read as zeros.
+  isAnswered = isAnswered && isIntact();
+  if (isAnswered && !isMissing) {
+    number = bind(parent, hash, name, length, found);
+    isAnswered = number != 0;
+  }
+  if (number != 0) {
+    // eagerness.ts: noteAsked().
+    if (node(parent)[N_SNAPSHOT] != 0 && header[H_ASKED] < COUNT_MAX) header[H_ASKED]++;
+    reply(number, found, out);
+  }
+  unlock();
+  if (isAnswered && isMissing) {
+    *out = fuse_entry_out{};
+    out->entry_valid = settings.negativeValid;
+    out->entry_valid_nsec = settings.negativeValidNs;
+  }
+  if (isAnswered) ++*counter;
+  return isAnswered;
+}
+
+bool answerLookup(const fuse_in_header &request, const uint8_t *name, uint32_t size, fuse_entry_out *out) {
+  return isPlainName(name, size) && tls.lookups->answer(request, name, size - 1, out);
+}
+
+void endLookups() {
+  delete tls.lookups;
+  tls.lookups = nullptr;
+}
+
+namespace {
+
+int32_t *wordsOf(Bytes bytes) { return reinterpret_cast<int32_t *>(const_cast<uint8_t *>(bytes.data)); }
+
+Slab slabOf(Bytes state, uint32_t classes, int32_t *words, uint32_t stride, uint32_t link) {
+  return Slab{wordsOf(state), (S_LISTS + classes + 7) & ~7u, words, stride, link};
+}
+
+} // namespace
+
+int64_t serveLookups(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Bytes links, Bytes nodeSlabs, Bytes dentrySlabs,
+                     Bytes nameSlabs, Bytes index, Bytes ready, Bytes devices, Bytes counter, Out<LookupSettings> settings) {
+  if (!tls.names || index.length < BLOCK || counter.length < sizeof(double)) return -EINVAL;
+  endLookups();
+  std::unique_ptr<Lookups> all(new (std::nothrow) Lookups);
+  if (!all) return -ENOMEM;
+  all->header = wordsOf(header);
+  all->nodes = wordsOf(nodes);
+  all->maxNodes = static_cast<uint32_t>(nodes.length / (NODE_WORDS * 4));
+  all->dentries = wordsOf(dentries);
+  all->slots = wordsOf(slots);
+  all->links = wordsOf(links);
+  all->linkMask = static_cast<uint32_t>(links.length / 4) - 1;
+  all->nodeSlab = slabOf(nodeSlabs, 1, all->nodes, NODE_WORDS, N_FORWARD);
+  all->dentrySlab = slabOf(dentrySlabs, 1, all->dentries, DENTRY_WORDS, D_NEXT);
+  all->nameSlab = slabOf(nameSlabs, settings->nameClasses, reinterpret_cast<int32_t *>(tls.names), 2, 0);
+  all->index = index.data;
+  all->ready = ready.data;
+  all->blocks = static_cast<uint32_t>(ready.length);
+  all->layers = static_cast<uint32_t>(devices.length / 4);
+  all->devices.reset(new (std::nothrow) uint32_t[all->layers]);
+  if (!all->devices) return -ENOMEM;
+  memcpy(all->devices.get(), devices.data, all->layers * 4);
+  all->counter = reinterpret_cast<double *>(const_cast<uint8_t *>(counter.data));
+  all->settings = *settings.at;
+  tls.lookups = all.release();
+  return 0;
+}
+
+int64_t lookupAtOnce(Out<fuse_in_header> request, At name, uint32_t size, Out<fuse_entry_out> out) {
+  uint8_t *from = name.take(size);
+  if (!tls.lookups || !from) return -EINVAL;
+  return answerLookup(*request.at, from, size, out.at) ? 1 : 0;
+}

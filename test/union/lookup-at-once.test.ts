@@ -1,0 +1,243 @@
+// LOOKUPs that native code answers from the index (native/lookup.cc): the same answer, byte by byte, and the same
+// tables as TypeScript's; and what it leaves to TypeScript. That whole unions look the same with it is
+// indexed.test.ts's affair.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import t from 'tap'
+import { ENOENT } from '../../src/base/errno.js'
+import { fuse_entry_out } from '../../src/fuse/abi.js'
+import { sumCounters } from '../../src/fuse/session-shared.js'
+import { native } from '../../src/sys/native.js'
+import { H_LOCK } from '../../src/union/state.js'
+import { ENTRY_ATTR, ENTRY_BYTES } from '../../src/vfs/file-system.js'
+import { arena, device, fifo, file, link, opaque, symlink, type Tree, whiteout } from './disk.js'
+import { makeFolders, NAME, type Options, OUT, ok, Rig, ROOT } from './rig.js'
+import { indexOf } from './with-index.js'
+
+const skip = process.getuid?.() !== 0 && 'needs root'
+const LONG = 'n'.repeat(255)
+const AS_LONG = 'm'.repeat(255)
+const BYTES = Buffer.from([0x66, 0xff, 0xfe])
+
+/** What is below `d`, which only lowers have. */
+const TREE: Tree[] = [
+  { d: { hidden: whiteout, top: 'top', both: { a: 'A' }, only: opaque({ b: 'B' }) } },
+  {
+    d: {
+      hidden: 'H',
+      top: 'below',
+      both: { c: 'C' },
+      only: { d: 'D' },
+      plain: file('12345', {}, 0o4755),
+      one: 'linked',
+      two: link('d/one'),
+      soft: symlink('top'),
+      pipe: fifo,
+      zero: device(0x105),
+      [LONG]: 'long',
+      [AS_LONG]: 'too',
+      empty: {},
+    },
+  },
+]
+
+async function rigs(trees: Tree[], options: Options = {}): Promise<(isQuick: boolean) => Rig> {
+  const folders = makeFolders(trees)
+  const { indexFd } = await indexOf(folders)
+  return (isQuick) => new Rig(folders, { indexFd, hasLookupsAtOnce: isQuick, ...options })
+}
+
+/** Asks native code alone; undefined when it leaves the answer to TypeScript. */
+function atOnce(rig: Rig, parent: number, name: string | Buffer): number | undefined {
+  rig.put(NAME, '')
+  const bytes = Buffer.from(name)
+  arena.bytes.set(bytes, NAME)
+  arena.bytes[NAME + bytes.length] = 0
+  if (!rig.lookupAtOnce(parent, bytes.length + 1)) return undefined
+  return rig.entry(arena.u32[OUT >> 2] === 0 ? -ENOENT : 0)
+}
+
+/** As readers of an index: each block is proved before native code may look at it. */
+function prove(rig: Rig): void {
+  t.ok(rig.fs.union.index!.proveAll())
+}
+
+function answer(): { head: Buffer; attr: Buffer } {
+  const bytes = Buffer.from(arena.bytes.slice(OUT, OUT + ENTRY_BYTES))
+  return { head: bytes.subarray(0, 16), attr: bytes.subarray(ENTRY_ATTR) }
+}
+
+t.test('its answers are those of TypeScript', { skip }, async (t) => {
+  const make = await rigs(TREE)
+  const names = ['top', 'both', 'only', 'plain', 'soft', 'pipe', 'zero', LONG, 'empty']
+  const plain = make(false)
+  const d = ok(plain.node('d'))
+  const expected = names.map((name) => {
+    if (name === LONG) ok(plain.lookup(d, AS_LONG))
+    ok(plain.lookup(d, name), name)
+    return answer()
+  })
+  plain.end()
+  const quick = make(true)
+  prove(quick)
+  t.equal(ok(quick.node('d')), d)
+  for (const [i, name] of names.entries()) {
+    // Room for names of this size is made when the first one comes.
+    if (name === LONG) ok(quick.lookup(d, AS_LONG))
+    const node = atOnce(quick, d, name)
+    t.ok(node !== undefined && node > 0, name)
+    t.strictSame(answer(), expected[i], name)
+    const w = OUT >> 2
+    t.strictSame([...arena.u32.subarray(w + 4, w + 10)], [1, 0, 2, 0, 500e6, 500e6], 'its timeouts')
+    const shown = quick.readAttr(OUT + ENTRY_ATTR)
+    t.strictSame(shown, quick.attrOf(node!), 'as GETATTR has them')
+  }
+  t.equal(quick.read('d/both/a') + quick.read('d/both/c') + quick.read('d/only/b'), 'ACB')
+  t.equal(quick.errno('d/only/d'), -ENOENT)
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('a name that is nowhere, or hidden', { skip }, async (t) => {
+  const quick = (await rigs(TREE))(true)
+  prove(quick)
+  const d = ok(quick.node('d'))
+  for (const name of ['none', 'hidden', 'topp', 'to', LONG.slice(1)]) {
+    t.equal(atOnce(quick, d, name), -ENOENT, name)
+    const w = OUT >> 2
+    const bytes = arena.bytes.slice(OUT, OUT + ENTRY_BYTES)
+    t.strictSame([arena.u32[w + (fuse_entry_out.entry_valid >> 2)], arena.u32[w + 8]], [3, 500e6])
+    bytes.fill(0, 16, 24).fill(0, 32, 36)
+    t.ok(
+      bytes.every((byte) => byte === 0),
+      'nothing else',
+    )
+  }
+  t.equal(atOnce(quick, d, BYTES), -ENOENT, 'bytes of no encoding')
+  t.equal(sumCounters(quick.shared).LOOKUP!.requests, 6)
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('what it leaves to TypeScript, with nothing changed', { skip }, async (t) => {
+  const quick = (await rigs(TREE))(true)
+  const d = ok(quick.node('d'))
+  const words = () => Buffer.from(new Uint8Array(quick.state.header).slice())
+  const before = words()
+  const left = (parent: number, name: string, why: string) => {
+    t.equal(atOnce(quick, parent, name), undefined, why)
+    t.strictSame(words(), before, why)
+  }
+  prove(quick)
+  left(ROOT, 'd', 'a directory that the upper has, too')
+  left(d, 'one', 'a file with two links')
+  left(d, '.', 'dots')
+  left(d, '..', 'dots')
+  left(d, '.wh.top', 'a name of a whiteout')
+  left(d, '', 'no name')
+  left(d, 'a/b', 'a path')
+  left(d, `${LONG}n`, 'a name that is too long')
+  left(0, 'top', 'no node')
+  left(quick.state.config.maxNodes, 'top', 'no node')
+  left(4000, 'top', 'a free node')
+  arena.bytes.set([0x74, 0x6f, 0x70], NAME)
+  t.notOk(quick.lookupAtOnce(d, 3), 'no NUL')
+  arena.bytes.set([0x74, 0, 0x70, 0], NAME)
+  t.notOk(quick.lookupAtOnce(d, 4), 'a NUL too early')
+  const header = new Int32Array(quick.state.header)
+  Atomics.store(header, H_LOCK, 1)
+  t.equal(atOnce(quick, d, 'top'), undefined, 'the tables are in use')
+  Atomics.store(header, H_LOCK, 0)
+  const top = ok(quick.lookup(d, 'top'))
+  t.equal(atOnce(quick, d, 'top'), undefined, 'a name that is known')
+  t.equal(quick.lookup(d, 'top'), top)
+  t.equal(atOnce(quick, top, 'x'), undefined, 'no directory')
+  t.equal(quick.make('d/new', 'N'), 0)
+  t.equal(atOnce(quick, d, 'plain'), undefined, 'the upper has the directory now')
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('what an open file was known by is not forgotten for a new name', { skip }, async (t) => {
+  const folders = makeFolders([{ d: { e: { one: 'linked', two: link('d/e/one') } } }])
+  const { indexFd } = await indexOf(folders)
+  const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true })
+  const one = ok(quick.node('d/e/one'))
+  t.equal(ok(quick.node('d/e/two')), one, 'both names are one file')
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('blocks of the index that nobody proved are left alone', { skip }, async (t) => {
+  const folders = makeFolders(TREE)
+  const { path, indexFd } = await indexOf(folders)
+  const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true })
+  const d = ok(quick.node('d'))
+  quick.fs.union.index!.ready.fill(0)
+  t.equal(atOnce(quick, d, 'top'), undefined)
+  ok(quick.lookup(d, 'top'))
+  t.ok(atOnce(quick, d, 'plain')! > 0, 'its neighbour is proved')
+  // Found to be damaged by somebody's look: nothing is believed any more.
+  const bytes = readFileSync(path)
+  bytes.fill(0x55, bytes.length - 4096)
+  writeFileSync(path, bytes)
+  quick.fs.union.index!.ready.fill(0)
+  t.notOk(quick.fs.union.index!.proveAll())
+  t.equal(atOnce(quick, d, 'soft'), undefined)
+  t.equal(quick.readlink('d/soft'), 'top', 'the layers know')
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('tables without room at hand', { skip }, async (t) => {
+  const many: Tree = {}
+  for (let i = 0; i < 3000; i++) many[`${i}`.padEnd(1 + (i % 90), 'x')] = ''
+  const folders = makeFolders([{ d: { many } }])
+  const { indexFd } = await indexOf(folders)
+  const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true, maxNodes: 2048 })
+  const directory = ok(quick.node('d/many'))
+  let bound = 0
+  for (const name of Object.keys(many)) if (quick.lookup(directory, name) > 0) bound++
+  t.ok(bound > 1900 && bound < 2048, `${bound} names, then no memory`)
+  // Without room, larger blocks than a name needs are taken.
+  t.strictSame(
+    quick.problems().filter((line) => !/units of names/.test(line)),
+    [],
+  )
+  quick.forgetAll()
+  const again = ok(quick.node('d/many'))
+  for (const name of Object.keys(many).slice(0, 1500)) ok(quick.lookup(again, name), name)
+  t.ok(sumCounters(quick.shared).LOOKUP!.requests > 3000, 'most by native code')
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('directories of many layers', { skip }, async (t) => {
+  for (const count of [2, 126, 127, 128, 129, 200]) {
+    const folders = makeFolders(
+      Array.from({ length: count }, (_, i) => ({ p: { q: { [`f${i}`]: `${i}` } } })),
+    )
+    const { indexFd } = await indexOf(folders)
+    const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true, maxNodes: 1 << 20 })
+    prove(quick)
+    const q = atOnce(quick, ok(quick.node('p')), 'q')
+    t.equal(q !== undefined, count < 128, `${count} layers`)
+    t.equal(quick.read(`p/q/f${count - 1}`), `${count - 1}`)
+    t.equal(quick.names('p/q').length, count)
+    t.strictSame(quick.problemsAtRest(), [])
+    quick.end()
+  }
+})
+
+t.test('a mount that shows other owners has none', { skip }, async (t) => {
+  const ids = [{ disk: 0, shown: 1000, count: 10 }]
+  const quick = (await rigs(TREE, { uidMap: ids, gidMap: ids }))(true)
+  t.equal(quick.stat('d/top').uid, 1000)
+  t.equal(sumCounters(quick.shared).LOOKUP, undefined)
+  quick.end()
+})
+
+t.test('arguments that are no tables', async (t) => {
+  t.ok(native.lookupAtOnce(0xfffffff0, NAME, 4, OUT) < 0)
+  t.ok(native.lookupAtOnce(4096, 0xfffffff0, 4, OUT) < 0)
+})
