@@ -166,5 +166,6 @@ napi_value abiTable(napi_env env, napi_callback_info info);
 int64_t stepBack(int32_t cpu);
 int64_t stepForward();
 int64_t cpuOf(int32_t thread);
-int64_t watchCallers(Bytes last, uint32_t worker);
+int64_t watchRingCallers(Bytes last, uint32_t worker);
+int64_t watchDeviceCallers();
 int64_t noteCaller(uint32_t pid);

@@ -8,6 +8,7 @@
 
 #include "abi.h"
 #include "calls.h"
+#include "lookup.h"
 #include "place.h"
 #include "sys.h"
 #include "worker.h"
@@ -16,6 +17,9 @@
 #include <uv.h>
 
 namespace {
+
+/** Requests answered without TypeScript between two turns of the event loop. */
+const uint32_t DRAIN_MAX = 256;
 
 /** The kernel takes errors from -511 to 0 and would leave a request with any other unanswered. */
 int sane(int64_t error) { return error < 0 && error > -512 ? static_cast<int>(error) : -EIO; }
@@ -75,12 +79,14 @@ struct DevFuse : Waker {
   uv_async_t async;
   uv_timer_t timer;
   uint32_t pauseMs = 0;
+  int64_t first = 0; // what nextRequest() returned and TypeScript has not been told
   int openHandles = 0;
   bool isClosing = false;
 
   void wake() override { uv_async_send(&async); }
   void call();
   void report();
+  int64_t nextRequest();
   void close();
 };
 
@@ -129,6 +135,8 @@ void DevFuse::close() {
   worker->dropRequests();
   if (callback) napi_delete_reference(env, callback);
   if (tls.device == this) tls.device = nullptr;
+  endLookups();
+  endCallers();
   if (tls.current.isHere && tls.current.port == port.get()) reply(-EIO);
   uv_close(reinterpret_cast<uv_handle_t *>(&poll), afterClose);
   uv_close(reinterpret_cast<uv_handle_t *>(&async), afterClose);
@@ -144,7 +152,10 @@ static void onPauseEnd(uv_timer_t *handle) {
 // A broken device stops the poll handle; it goes on until TypeScript has read why.
 static void onReadable(uv_poll_t *handle, int status, int) {
   auto *device = static_cast<DevFuse *>(handle->data);
-  device->call();
+  // Many a wake-up of a fresh mount needs no TypeScript.
+  if (tls.lookups && status >= 0) device->first = device->nextRequest();
+  if (device->first != -EAGAIN) device->call();
+  device->first = 0;
   if (device->isClosing) return;
   if (status < 0) uv_poll_start(handle, UV_READABLE, onReadable);
   else if (device->pauseMs > 0 && uv_timer_start(&device->timer, onPauseEnd, device->pauseMs, 0) == 0) uv_poll_stop(handle);
@@ -241,25 +252,56 @@ static bool accept(DevFuse *device, size_t length) {
   memset(tls.arena + IN + length, 0, 8);
   tls.current = Current{true, header.opcode, static_cast<uint32_t>(length), header.unique, 0, device->port.get()};
   device->port->describe(tls.current);
+  if (tls.callers) tls.callers->note(header.pid);
   return true;
+}
+
+/** Answers the current request by `result` of TypeScript. */
+static void finish(DevFuse *device, int32_t result) {
+  int64_t answered = reply(result);
+  // A body that the kernel refuses would leave its caller waiting.
+  if (answered < 0 && device) device->port->send(tls.current.unique, 0, -EIO, nullptr, 0);
+}
+
+/** Answers the current request if it is a LOOKUP that the index can tell of. Returns whether it did. */
+static bool answerAtOnce(DevFuse *device) {
+  if (tls.current.opcode != FUSE_LOOKUP || !tls.lookups) return false;
+  const uint8_t *request = tls.arena + IN;
+  auto *entry = reinterpret_cast<fuse_entry_out *>(tls.arena + OUT);
+  uint32_t size = tls.current.length - static_cast<uint32_t>(sizeof(fuse_in_header));
+  if (!answerLookup(*reinterpret_cast<const fuse_in_header *>(request), request + sizeof(fuse_in_header), size, entry))
+    return false;
+  finish(device, sizeof *entry);
+  return true;
+}
+
+/** Takes a request that TypeScript is to answer. Returns its length, or -errno; -EAGAIN also when others want a turn. */
+int64_t DevFuse::nextRequest() {
+  for (uint32_t taken = 0; taken < DRAIN_MAX;) {
+    if (tls.place) beat(tls.place);
+    int64_t length = retry([&] { return read(port->fd(), tls.arena + IN, IN_CAPACITY); });
+    if (length == -ENOENT) continue; // it was interrupted on its way to us
+    if (length == -ENODEV || length == -ECONNABORTED) return -ENODEV;
+    if (length < 0) return length;
+    if (length == 0) return -EIO;
+    if (!accept(this, static_cast<size_t>(length))) continue;
+    if (!answerAtOnce(this)) return length;
+    taken++;
+  }
+  return -EAGAIN;
 }
 
 int64_t devFuseNext() {
   DevFuse *device = tls.device;
   if (!device) return -ENODEV;
-  if (tls.current.isHere) return -EBUSY;
-  if (tls.place) beat(tls.place);
-  for (;;) {
-    int64_t length = retry([&] { return read(device->port->fd(), tls.arena + IN, IN_CAPACITY); });
-    if (length == -ENOENT) continue; // it was interrupted on its way to us
-    if (length == -ENODEV || length == -ECONNABORTED) {
-      device->close();
-      return -ENODEV;
-    }
-    if (length < 0) return length;
-    if (length == 0) return -EIO;
-    if (accept(device, static_cast<size_t>(length))) return length;
+  int64_t length = device->first;
+  device->first = 0;
+  if (length == 0) {
+    if (tls.current.isHere) return -EBUSY;
+    length = device->nextRequest();
   }
+  if (length == -ENODEV) device->close();
+  return length;
 }
 
 int64_t reply(int32_t result) {
@@ -271,8 +313,6 @@ int64_t reply(int32_t result) {
 }
 
 int64_t devFuseReplyAndNext(int32_t result) {
-  int64_t answered = reply(result);
-  // A body that the kernel refuses would leave its caller waiting.
-  if (answered < 0 && tls.device) tls.device->port->send(tls.current.unique, 0, -EIO, nullptr, 0);
+  finish(tls.device, result);
   return devFuseNext();
 }

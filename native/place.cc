@@ -10,6 +10,8 @@
 // Such a worker gets nothing while others want its CPU. So a guard looks at all that have stepped back,
 // every few milliseconds: who could run and did not comes forward again, and may not step back for a
 // while; who had nothing to do comes forward, too. When none is back, the guard sleeps.
+//
+// A transport tells of each request whose it is (Callers), which decides when a worker steps back, and where.
 
 #include "place.h"
 #include "calls.h"
@@ -17,9 +19,11 @@
 #include "sys.h"
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <new>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -41,12 +45,21 @@ static const int QUIET_MAX = 20;
 /** A thread that was kept from running stays forward for so long: doubled each time, up to the most. */
 static const int64_t PENANCE_NS = 100'000'000;
 static const int64_t PENANCE_MAX_NS = 6'400'000'000;
-/** A CallerWatch decides after so many requests; */
+/** Callers are judged by so many requests at a time. */
 static const int WINDOW = 32;
-/** the worker steps back when so many of them came from a caller that was moved, */
-static const int MOVES_MIN = 8;
-/** and all within this time: else what waking a CPU costs does not matter. */
+/** A window that took longer is no rush: what waking a CPU costs does not matter there. */
 static const int64_t RUSH_NS = 20'000'000;
+/** Requests of a window that came from a caller who was moved, before a worker on a ring steps back. */
+static const int MOVES_MIN = 8;
+/** Requests of a window that came from one caller, before the worker on the device goes where it is. */
+static const int OWN_MIN = 24;
+/** A caller is followed until a window takes so long. */
+static const int64_t PAUSE_NS = 500'000'000;
+/** Windows between two looks at the CPU of a caller that is followed; fewer when one was much slower than others. */
+static const int LOOK_WINDOWS = 8;
+static const double MUCH_SLOWER = 1.5;
+/** The quickest window is forgotten bit by bit. */
+static const double PACE_GROWTH = 1.02;
 
 /** One thread that steps back at times. Its policy is the guard's affair alone: see wish(). */
 struct Place {
@@ -146,7 +159,7 @@ void wish(Place &place) {
   else place.isWanted.store(false, std::memory_order_relaxed);
 }
 
-void *watch(void *) {
+void *keepWatch(void *) {
   prctl(PR_SET_NAME, "mica-guard", 0, 0, 0);
   freeThread();
   Guard &all = guard();
@@ -167,7 +180,7 @@ void *watch(void *) {
 
 /** Needs: the guard's mutex. */
 bool startGuard(Guard &all) {
-  if (!all.isStarted) all.isStarted = startThread(watch, nullptr);
+  if (!all.isStarted) all.isStarted = startThread(keepWatch, nullptr);
   return all.isStarted;
 }
 
@@ -197,30 +210,103 @@ int64_t freeThread() {
   return unpinThread();
 }
 
-bool CallerWatch::note(uint32_t pid) {
-  if (pid == 0) return false;
-  // Thread numbers have 22 bits at most (PID_MAX_LIMIT). A hint: races lose nothing but that.
-  int32_t here = static_cast<int32_t>(pid << 8 | (worker_ & 0xff));
-  int32_t before = __atomic_load_n(last_, __ATOMIC_RELAXED);
-  if (before != here) {
-    if (static_cast<uint32_t>(before ^ here) >> 8 == 0) moves_++;
-    __atomic_store_n(last_, here, __ATOMIC_RELAXED);
+namespace {
+
+/**
+ * A worker on a ring is pinned to the CPU that its requests come from. When it sees one caller come in turns here
+ * and on another ring, callers are being moved, and it steps back.
+ */
+class RingCallers : public Callers {
+public:
+  /** `last`: a word that all rings of the mount share; who came last, and where. `worker`: this ring's number. */
+  RingCallers(int32_t *last, uint32_t worker) : last_(last), worker_(worker) {}
+
+  bool note(uint32_t pid) override {
+    if (pid == 0) return false;
+    // Thread numbers have 22 bits at most (PID_MAX_LIMIT). A hint: races lose nothing but that.
+    int32_t here = static_cast<int32_t>(pid << 8 | (worker_ & 0xff));
+    int32_t before = __atomic_load_n(last_, __ATOMIC_RELAXED);
+    if (before != here) {
+      if (static_cast<uint32_t>(before ^ here) >> 8 == 0) moves_++;
+      __atomic_store_n(last_, here, __ATOMIC_RELAXED);
+    }
+    if (taken_++ == 0) since_ = now();
+    if (taken_ < WINDOW) return false;
+    bool isMoved = moves_ >= MOVES_MIN && now() - since_ < RUSH_NS;
+    taken_ = moves_ = 0;
+    return isMoved && stepBack(-1) == 0;
   }
-  if (taken_++ == 0) since_ = now();
-  if (taken_ < WINDOW) return false;
-  bool isMoved = moves_ >= MOVES_MIN && now() - since_ < RUSH_NS;
-  taken_ = moves_ = 0;
-  return isMoved && stepBack(-1) == 0;
+
+private:
+  int32_t *last_;
+  uint32_t worker_;
+  int taken_ = 0;
+  int moves_ = 0;
+  int64_t since_ = 0; // ns
+};
+
+/** The one worker on the device gets the requests of all CPUs. When one caller sends most, it goes where that one is. */
+class DeviceCallers : public Callers {
+public:
+  bool note(uint32_t pid) override {
+    if (pid == 0) return false;
+    if (pid == pid_) own_++;
+    else if (own_ <= taken_ / 2) {
+      pid_ = pid;
+      own_ = 1;
+    }
+    if (taken_++ == 0) since_ = now();
+    if (taken_ < WINDOW) return false;
+    int64_t took = now() - since_;
+    if (own_ >= OWN_MIN && took < (isFollowing_ ? PAUSE_NS : RUSH_NS)) follow(took);
+    else if (isFollowing_) {
+      isFollowing_ = false;
+      stepForward();
+    }
+    taken_ = own_ = 0;
+    return isFollowing_;
+  }
+
+private:
+  void follow(int64_t took) {
+    pace_ = std::min(pace_ * PACE_GROWTH, static_cast<double>(took));
+    bool mayHaveMoved = static_cast<double>(took) > pace_ * MUCH_SLOWER;
+    if (isFollowing_ && ++looks_ < LOOK_WINDOWS && !mayHaveMoved) return;
+    looks_ = 0;
+    int64_t cpu = cpuOf(static_cast<int32_t>(pid_));
+    isFollowing_ = cpu >= 0 && stepBack(static_cast<int32_t>(cpu)) == 0;
+  }
+
+  uint32_t pid_ = 0;
+  int own_ = 0;
+  int taken_ = 0;
+  int64_t since_ = 0; // ns
+  bool isFollowing_ = false;
+  int looks_ = 0;
+  double pace_ = INFINITY; // ns of the quickest window
+};
+
+int64_t watch(Callers *callers) {
+  endCallers();
+  tls.callers = callers;
+  return callers ? 0 : -ENOMEM;
 }
 
-int64_t watchCallers(Bytes last, uint32_t worker) {
+} // namespace
+
+int64_t watchRingCallers(Bytes last, uint32_t worker) {
   if (last.length < 4) return -EINVAL;
-  delete tls.callers;
-  tls.callers = new (std::nothrow) CallerWatch(reinterpret_cast<int32_t *>(const_cast<uint8_t *>(last.data)), worker);
-  return tls.callers ? 0 : -ENOMEM;
+  return watch(new (std::nothrow) RingCallers(reinterpret_cast<int32_t *>(const_cast<uint8_t *>(last.data)), worker));
 }
+
+int64_t watchDeviceCallers() { return watch(new (std::nothrow) DeviceCallers); }
 
 int64_t noteCaller(uint32_t pid) { return tls.callers && tls.callers->note(pid) ? 1 : 0; }
+
+void endCallers() {
+  delete tls.callers;
+  tls.callers = nullptr;
+}
 
 void beat(Place *place) {
   place->beats.store(place->beats.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -266,8 +352,7 @@ int64_t stepForward() {
 }
 
 void leavePlace() {
-  delete tls.callers;
-  tls.callers = nullptr;
+  endCallers();
   Place *place = tls.place;
   if (!place) return;
   stepForward();

@@ -6,24 +6,16 @@
 
 struct Place;
 
-/**
- * For a worker on a ring, which is pinned to the CPU that its requests come from: when one caller comes in
- * turns here and to another ring, callers are being moved, and the worker steps back.
- */
-class CallerWatch {
+/** Sees who asks a worker, and moves the worker accordingly. */
+class Callers {
 public:
-  /** `last`: a word that all rings of the mount share; who came last, and where. `worker`: this ring's number. */
-  CallerWatch(int32_t *last, uint32_t worker) : last_(last), worker_(worker) {}
-  /** A request of the thread `pid` came; 0: of nobody who waits. Returns whether the worker is to step back now. */
-  bool note(uint32_t pid);
-
-private:
-  int32_t *last_;
-  uint32_t worker_;
-  int taken_ = 0;
-  int moves_ = 0;
-  int64_t since_ = 0; // ns
+  virtual ~Callers() = default;
+  /** A request of the thread `pid` came; 0: of nobody who waits. Returns whether the worker steps back now. */
+  virtual bool note(uint32_t pid) = 0;
 };
+
+/** Ends the watch over this thread's callers. */
+void endCallers();
 
 /** Remembers the process's policy, before any thread can step back. */
 void rememberPolicy();

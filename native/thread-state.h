@@ -18,7 +18,7 @@ struct Uring;
 struct Place;
 struct Listing;
 struct Lookups;
-class CallerWatch;
+class Callers;
 
 /** The request that TypeScript is working on. `isHere` goes when it is answered or handed over. */
 struct Current {
@@ -56,7 +56,7 @@ struct ThreadState {
   Place *place;     // once it has stepped back
   Listing *listing; // once it has listed a directory
   Lookups *lookups; // those that are answered without TypeScript
-  CallerWatch *callers; // of a worker on a ring
+  Callers *callers; // of a worker that goes where they are
   std::string *message;
   napi_ref arenaRef;
   napi_ref namesRef;

@@ -412,8 +412,7 @@ void Uring::close() {
   (void)ring.submit();
   ring.close();
   endLookups();
-  delete tls.callers;
-  tls.callers = nullptr;
+  endCallers();
   tls.uring = nullptr;
   delete this;
 }

@@ -6,9 +6,7 @@
 
 import { EAGAIN, EINTR, ENODEV, ENOENT } from '../base/errno.js'
 import { native } from '../sys/native.js'
-import { type Arena, CTL, CTL_IN_LENGTH, IN } from '../vfs/arena.js'
-import { fuse_in_header } from './abi.js'
-import type { Placement } from './placement.js'
+import { type Arena, CTL, CTL_IN_LENGTH } from '../vfs/arena.js'
 import type { Session } from './session.js'
 import type { End, Transport } from './transport.js'
 
@@ -18,23 +16,20 @@ const DRAIN_MAX = 256
 const CTL_JOB = (CTL >> 2) + 8
 const CTL_JOB_RESULT = (CTL >> 2) + 9
 const COMPLETION_PARKED = 1
-const IN_PID = (IN + fuse_in_header.pid) >> 2
 
 export class DevFuseTransport implements Transport {
   readonly name = 'dev-fuse'
   readonly whenEnded: Promise<End>
   readonly #device: number
   readonly #arena: Arena
-  readonly #placement: Placement | undefined
   #resolve!: (end: End) => void
   #session: Session | undefined
   #again: NodeJS.Immediate | undefined
 
   /** `device`: an fd of the session, not shared with another worker. `arena`: attached to native. */
-  constructor(device: number, arena: Arena, placement?: Placement) {
+  constructor(device: number, arena: Arena) {
     this.#device = device
     this.#arena = arena
-    this.#placement = placement
     this.whenEnded = new Promise((resolve) => {
       this.#resolve = resolve
     })
@@ -72,8 +67,6 @@ export class DevFuseTransport implements Transport {
 
   /** Returns whether the transport lives on. */
   #drainRequests(session: Session): boolean {
-    const placement = this.#placement
-    const { u32 } = this.#arena
     let length = native.devFuseNext()
     for (let taken = 1; ; taken++) {
       if (length < 0) {
@@ -83,7 +76,6 @@ export class DevFuseTransport implements Transport {
         return false
       }
       const result = session.dispatch(length)
-      if (placement !== undefined) placement.note(u32[IN_PID]!)
       if (taken >= DRAIN_MAX) {
         native.reply(result)
         return true

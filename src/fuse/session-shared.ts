@@ -12,7 +12,7 @@ export const AGREED_IS_NO_OPEN = 1
 export const AGREED_HAS_SETXATTR_EXT = 2
 /** For workers that wait for INIT to start their rings: 0 wait, 1 begin, 2 there will be none. */
 export const RINGS_STATE = 3
-/** Whom a ring answered last; see native/place.h. */
+/** Whom a ring answered last; see native/place.cc. */
 export const LAST_CALLER = 4
 export const AGREED_IS_NO_OPENDIR = 5
 const HEADER_WORDS = 16

@@ -4,12 +4,13 @@
 import { DevFuseTransport } from '../fuse/dev-fuse.js'
 import { IoUringTransport, ringBytes } from '../fuse/io-uring.js'
 import type { Agreement, DataMode } from '../fuse/negotiate.js'
-import { Placement } from '../fuse/placement.js'
+import type { Timeouts } from '../fuse/request.js'
 import { Session } from '../fuse/session.js'
 import { LAST_CALLER } from '../fuse/session-shared.js'
 import type { Transport } from '../fuse/transport.js'
 import { native } from '../sys/native.js'
 import { H_INDEX, type UnionState } from '../union/state.js'
+import type { Union } from '../union/union.js'
 import { UnionFileSystem } from '../union/union-fs.js'
 import { type Arena, createArena } from '../vfs/arena.js'
 import { serveLookups } from './native-lookups.js'
@@ -40,6 +41,18 @@ export type WorkerHooks = {
   readonly onInit?: (outcome: Agreement | string) => void
   /** Makes the transport, where it is none that every build has. */
   readonly makeTransport?: (arena: Arena) => Transport
+}
+
+/** The transport that takes requests from the kernel, and what native code does for it by itself. */
+function kernelTransport(plan: WorkerPlan, arena: Arena, u: Union, timeouts: Timeouts): Transport {
+  const { state, shared, worker, device, ring } = plan
+  if (!plan.isTraced) serveLookups(state, u, shared, worker, timeouts)
+  if (ring === undefined) {
+    if (plan.isAlone) native.watchDeviceCallers()
+    return new DevFuseTransport(device, arena)
+  }
+  native.watchRingCallers(new Uint8Array(shared, LAST_CALLER * 4, 4), worker)
+  return new IoUringTransport(device, ring.event, ring.queues, arena)
 }
 
 /** Starts a worker on this thread; it serves from the thread's event loop. Throws when it can't. */
@@ -73,14 +86,7 @@ export function startWorker(plan: WorkerPlan, hooks: WorkerHooks): Transport {
     ...(hooks.onInit === undefined ? {} : { onInit: hooks.onInit }),
     ...(plan.isTraced ? { trace: hooks.log } : {}),
   })
-  const transport =
-    hooks.makeTransport?.(arena) ??
-    (ring === undefined
-      ? new DevFuseTransport(plan.device, arena, plan.isAlone ? new Placement(native) : undefined)
-      : new IoUringTransport(plan.device, ring.event, ring.queues, arena))
-  if (ring !== undefined) native.watchCallers(new Uint8Array(plan.shared, LAST_CALLER * 4, 4), plan.worker)
-  if (ring !== undefined && !plan.isTraced)
-    serveLookups(plan.state, fs.union, plan.shared, plan.worker, timeouts)
+  const transport = hooks.makeTransport?.(arena) ?? kernelTransport(plan, arena, fs.union, timeouts)
   transport.start(session)
   return transport
 }

@@ -296,7 +296,7 @@ export interface Native {
 
   // -- LOOKUPs without TypeScript: see native/lookup.cc ---------------------------------------
   /**
-   * From here on until the ring of this thread ends it answers LOOKUPs that the index alone can tell of by
+   * From here on until the transport of this thread ends it answers LOOKUPs that the index alone can tell of by
    * itself. All arrays are bytes of the tables (union/tables.ts) and of an index (index/view.ts), and kept alive by
    * the caller (`devices`, a u32 for each layer, is copied); `counter`: a float64 that counts them; `settings`: u32 words in the arena, LookupSettings in
    * native/calls.h. Needs attach() before.
@@ -443,12 +443,14 @@ export interface Native {
   /** Returns the CPU that a thread of any process runs on, or ran on last; -ESRCH. */
   cpuOf(thread: number): number
   /**
-   * For a worker on a ring: it steps back when one caller comes in turns to it and to another ring, which is to
-   * say, when callers are moved from CPU to CPU. `last`: four bytes that all rings of the mount share, kept
-   * alive by the caller. Ends with the ring.
+   * For a worker on a ring, which is pinned to a CPU: it steps back when one caller comes in turns to it and to
+   * another ring, which is to say, when callers are moved from CPU to CPU. `last`: four bytes that all rings of
+   * the mount share, kept alive by the caller. Ends with the transport.
    */
-  watchCallers(last: Uint8Array, worker: number): number
-  /** For tests: a request of thread `pid` comes. Returns 1 when the worker steps back for it, else 0. */
+  watchRingCallers(last: Uint8Array, worker: number): number
+  /** For the one worker on the device: it goes where the caller is that sends most requests. Ends with the transport. */
+  watchDeviceCallers(): number
+  /** For tests: a request of thread `pid` comes. Returns 1 when the worker steps back now, or follows, else 0. */
   noteCaller(pid: number): number
   /**
    * From here on memory of 64 KiB and more is always mapped for itself: it costs pages only where it is

@@ -1,8 +1,9 @@
 // Stepping back to SCHED_IDLE, and the guard that ends it.
 
+import { spawn, spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { EAGAIN, EPERM, ESRCH } from '../../src/base/errno.js'
 import { native } from '../../src/sys/native.js'
 
@@ -61,7 +62,7 @@ t.test('a ring steps back when callers come in turns to it and to another', { sk
   const shared = new SharedArrayBuffer(4)
   const last = new Int32Array(shared)
   const other = 1
-  const notes = (pid: number, times: number, isMoved: boolean): number => {
+  const come = (pid: number, times: number, isMoved: boolean): number => {
     let back = 0
     for (let i = 0; i < times; i++) {
       if (isMoved) last[0] = (pid << 8) | other
@@ -70,21 +71,76 @@ t.test('a ring steps back when callers come in turns to it and to another', { sk
     return back
   }
   t.equal(native.noteCaller(77), 0, 'of no ring')
-  t.equal(native.watchCallers(new Uint8Array(shared), 0), 0)
-  t.equal(notes(77, 1000, false), 0, 'its own caller')
+  t.equal(native.watchRingCallers(new Uint8Array(shared), 0), 0)
+  t.equal(come(77, 1000, false), 0, 'its own caller')
   t.equal(last[0], 77 << 8)
   last[0] = (78 << 8) | other
-  t.equal(notes(77, 31, false), 0, 'another one elsewhere')
-  t.equal(notes(0, 100, true), 0, 'nobody waits')
-  native.watchCallers(new Uint8Array(shared), 0)
+  t.equal(come(77, 31, false), 0, 'another one elsewhere')
+  t.equal(come(0, 100, true), 0, 'nobody waits')
+  native.watchRingCallers(new Uint8Array(shared), 0)
   let back = 0
   // On a busy machine the window may have been no rush.
   for (const end = Date.now() + 20_000; back === 0 && Date.now() < end; ) {
-    back = notes(77, 32, true)
+    back = come(77, 32, true)
     if (back === 0) await setTimeout(20)
   }
   t.equal(back, 1, 'one caller is moved with each request')
   native.stepForward()
+})
+
+/** Tells of requests by these threads in turns; returns how often the worker stepped back, or stayed so. */
+function notes(pids: readonly number[], rounds: number): number {
+  let back = 0
+  for (let i = 0; i < rounds; i++) for (const pid of pids) back += native.noteCaller(pid)
+  return back
+}
+
+/** Repeats that many requests until the worker follows: on a busy machine it may have been kept from running. */
+async function follows(pids: readonly number[], rounds: number): Promise<boolean> {
+  for (const end = Date.now() + 20_000; Date.now() < end; await setTimeout(20)) {
+    if (notes(pids, rounds) > 0) return true
+  }
+  return false
+}
+
+const cpus = allowed().split(/[-,]/)
+const others = skip || (cpus.length < 2 ? 'there is one CPU' : false)
+
+/** A program that runs now and then, on one CPU. */
+async function runningOn(t: Test, cpu: string): Promise<number> {
+  const child = spawn('taskset', ['-c', cpu, 'sh', '-c', 'while :; do sleep 0.01; done'])
+  t.teardown(() => child.kill('SIGKILL'))
+  while (native.cpuOf(child.pid!) !== Number(cpu)) await setTimeout(5)
+  return child.pid!
+}
+
+t.test('the worker on the device goes where its one caller is, and after it', { skip: others }, async (t) => {
+  const [first, second] = [cpus[0]!, cpus.at(-1)!]
+  const before = allowed()
+  const caller = await runningOn(t, second)
+  native.watchDeviceCallers()
+  t.equal(notes([caller], 31), 0)
+  let place = ''
+  // The guard may come in between.
+  for (const end = Date.now() + 20_000; place !== second && Date.now() < end; place = allowed()) {
+    t.ok(await follows([caller], 32))
+  }
+  t.equal(place, second)
+  spawnSync('taskset', ['-pc', first, String(caller)])
+  while (native.cpuOf(caller) !== Number(first)) await setTimeout(5)
+  for (let i = 0; i < 100 && allowed() !== first; i++) await follows([caller], 32 * 8)
+  t.equal(allowed(), first, 'looked at again after eight windows at the latest')
+  notes([caller, 78, 79], 64)
+  t.equal(allowed(), before, 'callers are several')
+  t.equal(notes([caller, 78], 64), 0, 'two take turns')
+  t.ok(await follows([78, ...Array<number>(7).fill(caller)], 4), 'most are of one')
+  native.stepForward()
+})
+
+t.test('a caller that is gone is not followed', { skip }, async (t) => {
+  native.watchDeviceCallers()
+  t.equal(notes([0x3fffff], 64), 0)
+  t.equal(notes([0], 64), 0, 'nobody waits')
 })
 
 t.test('with a CPU it is pinned to that, until it comes forward', { skip }, async (t) => {
