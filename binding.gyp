@@ -5,6 +5,7 @@
       'sources': [
         'native/abi-table.cc',
         'native/addon.cc',
+        'native/at-once.cc',
         'native/at.cc',
         'native/change.cc',
         'native/copy.cc',
@@ -14,7 +15,6 @@
         'native/dev-fuse.cc',
         'native/device.cc',
         'native/listing.cc',
-        'native/lookup.cc',
         'native/map.cc',
         'native/memory.cc',
         'native/mount.cc',

@@ -92,8 +92,8 @@ const Row rows[] = {
     {"devFuseReplyAndNext", wrap<devFuseReplyAndNext>},
     {"reply", wrap<reply>},
 
-    {"serveLookups", wrap<serveLookups>},
-    {"lookupAtOnce", wrap<lookupAtOnce>},
+    {"serveAtOnce", wrap<serveAtOnce>},
+    {"tryAtOnce", wrap<tryAtOnce>},
     {"uringProbe", wrap<uringProbe>},
     {"uringEvent", wrap<uringEvent>},
     {"uringSignal", wrap<uringSignal>},

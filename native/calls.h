@@ -98,17 +98,17 @@ int64_t devFuseNext();
 int64_t devFuseReplyAndNext(int32_t result);
 int64_t reply(int32_t result);
 
-// lookup.cc
-/** What LOOKUPs are answered with, besides the tables. */
-struct LookupSettings {
+// at-once.cc
+/** What requests are answered with, besides the tables. */
+struct AtOnceSettings {
   uint32_t entryValid, entryValidNs, attrValid, attrValidNs, negativeValid, negativeValidNs;
   uint32_t indexBase;   // the index's first layer among the mount's
   uint32_t faults;      // the word of the index that counts unreadable pages
   uint32_t nameClasses; // size classes of the name arena
 };
-int64_t serveLookups(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Bytes links, Bytes nodeSlabs, Bytes dentrySlabs,
-                     Bytes nameSlabs, Bytes index, Bytes ready, Bytes devices, Bytes counter, Out<LookupSettings> settings);
-int64_t lookupAtOnce(Out<fuse_in_header> request, At name, uint32_t size, Out<fuse_entry_out> out);
+int64_t serveAtOnce(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Bytes links, Bytes nodeSlabs, Bytes dentrySlabs,
+                    Bytes nameSlabs, Bytes index, Bytes ready, Bytes devices, Bytes counters, Out<AtOnceSettings> settings);
+int64_t tryAtOnce(Out<fuse_in_header> request, At args, uint32_t size, At out);
 
 // uring.cc
 int64_t uringProbe();

@@ -7,8 +7,8 @@
 // an open handle would abort the process.
 
 #include "abi.h"
+#include "at-once.h"
 #include "calls.h"
-#include "lookup.h"
 #include "place.h"
 #include "sys.h"
 #include "worker.h"
@@ -135,7 +135,7 @@ void DevFuse::close() {
   worker->dropRequests();
   if (callback) napi_delete_reference(env, callback);
   if (tls.device == this) tls.device = nullptr;
-  endLookups();
+  endAtOnce();
   endCallers();
   if (tls.current.isHere && tls.current.port == port.get()) reply(-EIO);
   uv_close(reinterpret_cast<uv_handle_t *>(&poll), afterClose);
@@ -153,7 +153,7 @@ static void onPauseEnd(uv_timer_t *handle) {
 static void onReadable(uv_poll_t *handle, int status, int) {
   auto *device = static_cast<DevFuse *>(handle->data);
   // Many a wake-up of a fresh mount needs no TypeScript.
-  if (tls.lookups && status >= 0) device->first = device->nextRequest();
+  if (tls.atOnce && status >= 0) device->first = device->nextRequest();
   if (device->first != -EAGAIN) device->call();
   device->first = 0;
   if (device->isClosing) return;
@@ -263,16 +263,14 @@ static void finish(DevFuse *device, int32_t result) {
   if (answered < 0 && device) device->port->send(tls.current.unique, 0, -EIO, nullptr, 0);
 }
 
-/** Answers the current request if it is a LOOKUP that the index can tell of. Returns whether it did. */
-static bool answerAtOnce(DevFuse *device) {
-  if (tls.current.opcode != FUSE_LOOKUP || !tls.lookups) return false;
-  const uint8_t *request = tls.arena + IN;
-  auto *entry = reinterpret_cast<fuse_entry_out *>(tls.arena + OUT);
-  uint32_t size = tls.current.length - static_cast<uint32_t>(sizeof(fuse_in_header));
-  if (!answerLookup(*reinterpret_cast<const fuse_in_header *>(request), request + sizeof(fuse_in_header), size, entry))
-    return false;
-  finish(device, sizeof *entry);
-  return true;
+/** Answers the current request if it needs no TypeScript. Returns whether it did. */
+static bool isAnswered(DevFuse *device) {
+  if (!tls.atOnce) return false;
+  fuse_in_header header;
+  memcpy(&header, tls.arena + IN, sizeof header);
+  int64_t length = answerAtOnce(header, tls.arena + IN + sizeof header, header.len - sizeof header, tls.arena + OUT);
+  if (length >= 0) finish(device, static_cast<int32_t>(length));
+  return length >= 0;
 }
 
 /** Takes a request that TypeScript is to answer. Returns its length, or -errno; -EAGAIN also when others want a turn. */
@@ -285,7 +283,7 @@ int64_t DevFuse::nextRequest() {
     if (length < 0) return length;
     if (length == 0) return -EIO;
     if (!accept(this, static_cast<size_t>(length))) continue;
-    if (!answerAtOnce(this)) return length;
+    if (!isAnswered(this)) return length;
     taken++;
   }
   return -EAGAIN;

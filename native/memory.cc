@@ -2,8 +2,8 @@
 // its first call. Also the end of it, when the thread's environment goes. And giving memory back.
 
 #include "calls.h"
+#include "at-once.h"
 #include "creds.h"
-#include "lookup.h"
 #include "place.h"
 #include "sys.h"
 #include "worker.h"
@@ -22,7 +22,7 @@ static void endWorker() {
 
 static void detach(void *) {
   uringStop();
-  endLookups();
+  endAtOnce();
   leavePlace();
   dropListing();
   endWorker();

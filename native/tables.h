@@ -28,6 +28,9 @@ constexpr uint32_t N_DENTRY = 3;
 constexpr uint32_t N_LAYER = 4;
 constexpr uint32_t N_INO = 5;
 constexpr uint32_t N_SEQ = 7;
+constexpr uint32_t N_OPENS = 8;
+constexpr uint32_t N_BACKING = 9;
+constexpr uint32_t N_IO = 10;
 constexpr uint32_t N_CHILDREN = 12;
 constexpr uint32_t N_FORWARD = 13;
 /** Of directories; see dir-stack.ts and block-chain.ts. */
@@ -38,7 +41,9 @@ constexpr int32_t F_UPPER = 1 << 4;
 constexpr int32_t F_NAMELESS = 1 << 5;
 constexpr int32_t F_STALE = 1 << 6;
 constexpr int32_t F_STACK = 1 << 9;
+constexpr int32_t F_DEAD = 1 << 12;
 constexpr int32_t F_PRISTINE = 1 << 14;
+constexpr int32_t F_LIGHT = 1 << 17;
 constexpr int32_t T_DIR = 4;
 
 // -- src/union/dentry-table.ts ----------------------------------------------------------------
@@ -61,6 +66,9 @@ constexpr uint32_t C_NEXT = 4;
 constexpr uint32_t C_SIZE = 6;
 /** name-arena.ts: blocks up to so many units have a list for each number of them. */
 constexpr uint32_t FINE = 128;
+
+/** vfs/file-system.ts: the handle of all small files of lowers; see open-file.ts. */
+constexpr uint64_t LIGHT_HANDLE = 0x7fffffff;
 
 // -- src/index/format.ts ----------------------------------------------------------------------
 constexpr uint32_t BLOCK = 4096;

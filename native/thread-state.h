@@ -17,7 +17,7 @@ struct DevFuse;
 struct Uring;
 struct Place;
 struct Listing;
-struct Lookups;
+struct AtOnce;
 class Callers;
 
 /** The request that TypeScript is working on. `isHere` goes when it is answered or handed over. */
@@ -55,7 +55,7 @@ struct ThreadState {
   Uring *uring;
   Place *place;     // once it has stepped back
   Listing *listing; // once it has listed a directory
-  Lookups *lookups; // those that are answered without TypeScript
+  AtOnce *atOnce;   // for requests that need no TypeScript
   Callers *callers; // of a worker that goes where they are
   std::string *message;
   napi_ref arenaRef;

@@ -11,8 +11,8 @@
 // See fs/fuse/dev_uring.c. FORGET, INTERRUPT and INIT come through the device all the same.
 
 #include "abi.h"
+#include "at-once.h"
 #include "calls.h"
-#include "lookup.h"
 #include "place.h"
 #include "uring-ring.h"
 #include "worker.h"
@@ -34,8 +34,8 @@ const __kernel_timespec IDLE{1, 0};
 /** A payload that was never longer than this keeps its memory. */
 const uint32_t KEPT_BYTES = 65536;
 const uint32_t COMMANDS = 64;
-/** LOOKUPs answered here between two turns of the event loop. */
-const uint32_t TURN_LOOKUPS = 1 << 14;
+/** Requests answered at once between two turns of the event loop. */
+const uint32_t TURN_AT_ONCE = 1 << 14;
 /** The device's number among the ring's files. */
 const int DEVICE = 0;
 
@@ -98,7 +98,7 @@ struct Uring : Waker {
   bool isClockRunning = false;
   bool isBusy = false; // a request came since the clock was started
   uint32_t answers = 0; // not handed over yet
-  uint32_t lookups = 0; // answered here since the last turn
+  uint32_t atOnce = 0;  // answered so
 
   void wake() override;
   int64_t enlistAll(uint32_t queues);
@@ -303,14 +303,16 @@ int64_t Uring::accept(uint32_t index) {
   if (payloadLength > entry.used) entry.used = payloadLength;
   if (tls.callers) tls.callers->note(header.pid);
   if (!noteBusy()) return -EIO;
-  if (header.opcode == FUSE_LOOKUP && tls.lookups && header.len == rest) {
-    uint8_t *body = payload(index);
-    if (answerLookup(header, body, payloadLength, reinterpret_cast<fuse_entry_out *>(body))) {
-      finish(index, 0, sizeof(fuse_entry_out));
-      return ++lookups % TURN_LOOKUPS == 0 ? -EAGAIN : 0;
+  uint32_t structLength = header.len - static_cast<uint32_t>(rest);
+  // The arguments of those requests are a struct or a name, never both.
+  if (structLength == 0 || payloadLength == 0) {
+    const uint8_t *args = structLength > 0 ? reinterpret_cast<uint8_t *>(entry.header.op_in) : payload(index);
+    int64_t length = answerAtOnce(header, args, structLength + payloadLength, payload(index));
+    if (length >= 0) {
+      finish(index, 0, static_cast<uint32_t>(length));
+      return ++atOnce % TURN_AT_ONCE == 0 ? -EAGAIN : 0;
     }
   }
-  uint32_t structLength = header.len - static_cast<uint32_t>(rest);
   uint8_t *to = tls.arena + IN + sizeof header;
   memcpy(to, entry.header.op_in, structLength);
   to += structLength;
@@ -411,7 +413,7 @@ void Uring::close() {
   for (uint32_t i = 0; i < count; i++) finish(i, -EIO, 0);
   (void)ring.submit();
   ring.close();
-  endLookups();
+  endAtOnce();
   endCallers();
   tls.uring = nullptr;
   delete this;

@@ -7,7 +7,7 @@ const FREE = 0
 const HELD = 1
 const CONTENDED = 2
 const SPINS = 200
-/** Native code that holds the mutex (native/lookup.cc) can't wake who sleeps in Atomics.wait(). */
+/** Native code that holds the mutex (native/at-once.cc) can't wake who sleeps in Atomics.wait(). */
 const NAP_MS = 1
 
 let isDisabled = false

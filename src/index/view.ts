@@ -47,7 +47,7 @@ import type { Stamp } from './stamp.js'
 export const DAMAGED = -1
 /**
  * Blocks that are proved with one of them: a fault of the system brings in as many pages, what is asked next lies
- * beside, and native/lookup.cc looks at proved ones only. A power of two.
+ * beside, and native/at-once.cc looks at proved ones only. A power of two.
  */
 const TOGETHER = 16
 

@@ -13,7 +13,7 @@ import { H_INDEX, type UnionState } from '../union/state.js'
 import type { Union } from '../union/union.js'
 import { UnionFileSystem } from '../union/union-fs.js'
 import { type Arena, createArena } from '../vfs/arena.js'
-import { serveLookups } from './native-lookups.js'
+import { serveAtOnce } from './at-once.js'
 import type { RingShare } from './transports.js'
 
 /** What a worker is made from; plain data, so that it can be handed to a thread. */
@@ -46,7 +46,7 @@ export type WorkerHooks = {
 /** The transport that takes requests from the kernel, and what native code does for it by itself. */
 function kernelTransport(plan: WorkerPlan, arena: Arena, u: Union, timeouts: Timeouts): Transport {
   const { state, shared, worker, device, ring } = plan
-  if (!plan.isTraced) serveLookups(state, u, shared, worker, timeouts)
+  if (!plan.isTraced) serveAtOnce(state, u, shared, worker, timeouts)
   if (ring === undefined) {
     if (plan.isAlone) native.watchDeviceCallers()
     return new DevFuseTransport(device, arena)

@@ -294,14 +294,14 @@ export interface Native {
    */
   notify(device: number, code: number, body: number, length: number): number
 
-  // -- LOOKUPs without TypeScript: see native/lookup.cc ---------------------------------------
+  // -- requests that need no TypeScript: see native/at-once.cc --------------------------------
   /**
-   * From here on until the transport of this thread ends it answers LOOKUPs that the index alone can tell of by
-   * itself. All arrays are bytes of the tables (union/tables.ts) and of an index (index/view.ts), and kept alive by
-   * the caller (`devices`, a u32 for each layer, is copied); `counter`: a float64 that counts them; `settings`: u32 words in the arena, LookupSettings in
-   * native/calls.h. Needs attach() before.
+   * From here on until the transport of this thread ends it answers such requests by itself. The arrays are
+   * bytes of the tables (union/tables.ts) and of an index (index/view.ts; both empty without one), and kept alive
+   * by the caller (`devices`, a u32 for each layer, is copied); `counters`: a float64 for each opcode;
+   * `settings`: u32 words in the arena, AtOnceSettings in native/calls.h. Needs attach() before.
    */
-  serveLookups(
+  serveAtOnce(
     header: Uint8Array,
     nodes: Uint8Array,
     dentries: Uint8Array,
@@ -313,14 +313,14 @@ export interface Native {
     index: Uint8Array,
     ready: Uint8Array,
     devices: Uint8Array,
-    counter: Uint8Array,
+    counters: Uint8Array,
     settings: number,
   ): number
   /**
-   * For tests: answers a LOOKUP, a fuse_in_header at `request` and a name of `size` bytes with its NUL at
-   * `name`, by a fuse_entry_out at `out`. Returns 1; 0 when TypeScript is to answer.
+   * For tests: a fuse_in_header at `request`, what follows it at `args`, and the reply at `out`. Returns its length;
+   * -1 when TypeScript is to answer.
    */
-  lookupAtOnce(request: number, name: number, size: number, out: number): number
+  tryAtOnce(request: number, args: number, size: number, out: number): number
 
   // -- the io_uring transport: see fuse/io-uring.ts ------------------------------------------
   /** 0 when this process can make a ring such as uringStart() needs; else -errno. */
@@ -424,7 +424,7 @@ export interface Native {
    * Numbers of the kernel ABI header, for the test that compares them with src/fuse/abi.ts. Keys:
    * 'FUSE_LOOKUP', 'FUSE_PASSTHROUGH' (INIT flags with their 64-bit values), 'sizeof NAME',
    * 'NAME.field' (offset), 'arena.NAME' for vfs/arena.ts, 'union.NAME' and 'index.NAME' for what
-   * native/lookup.cc knows of those.
+   * native/at-once.cc knows of those.
    */
   abiTable(): Record<string, number>
   /** prctl(PR_SET_NAME). */

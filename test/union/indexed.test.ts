@@ -80,7 +80,7 @@ t.test('random layers show the same with an index', { skip }, async (t) => {
     t.strictSame(differences(view(rig), view(rig)), [], `seed ${seed}, again`)
     t.strictSame(rig.problemsAtRest(), [])
     rig.end()
-    const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true })
+    const quick = new Rig(folders, { indexFd, isQuick: true })
     t.strictSame(differences(expected, { ...view(quick), ...listed(quick) }), [], `seed ${seed}, at once`)
     t.strictSame(quick.problemsAtRest(), [])
     atOnce += sumCounters(quick.shared).LOOKUP?.requests ?? 0

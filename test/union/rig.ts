@@ -4,9 +4,9 @@
 import { closeSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ENOENT } from '../../src/base/errno.js'
-import { fuse_in_header } from '../../src/fuse/abi.js'
+import { fuse_in_header, fuse_open_in, fuse_open_out, fuse_release_in, opcodes } from '../../src/fuse/abi.js'
 import { createSessionShared } from '../../src/fuse/session-shared.js'
-import { serveLookups } from '../../src/mount/native-lookups.js'
+import { serveAtOnce } from '../../src/mount/at-once.js'
 import { DURABILITY_NONE, type Native, native } from '../../src/sys/native.js'
 import type { UnionConfig, UnionState } from '../../src/union/state.js'
 import { createUnionState, UnionFileSystem } from '../../src/union/union-fs.js'
@@ -29,6 +29,7 @@ import { checkTables } from './consistency.js'
 import { arena, attach, build, forgetAttached, openLayer, type Tree, temporaryFolder } from './disk.js'
 
 export const ROOT = 1
+const ARGS = IN + 64
 const NAME = IN + 256
 const NAME2 = IN + 1024
 const TEXT = IN + 8192
@@ -47,11 +48,11 @@ export type Attr = {
 
 export type Options = Partial<UnionConfig> & {
   sys?: Native
-  /** Native code answers the LOOKUPs that it can, as on a ring. The last such rig of the process. */
-  hasLookupsAtOnce?: boolean
+  /** Native code answers the requests that it can, as for a mount. The last such rig of the process. */
+  isQuick?: boolean
 }
 
-/** How long the answers of such lookups may be kept: entry, attributes, missing names. */
+/** How long its answers to LOOKUP may be kept: entry, attributes, missing names. */
 export const TIMEOUTS = { entryTimeoutMs: 1500, attrTimeoutMs: 2500, negativeTimeoutMs: 3500 }
 
 /** Folders of one union: lowers top first, upper and workdir. */
@@ -90,13 +91,13 @@ export class Rig {
   /** Open files and their nodes: what must be closed at the end. Light ones have numbers of ours, as they share a handle. */
   readonly files = new Map<number, number>()
   #lastLight = LIGHT_HANDLE
-  /** The session's counters; of lookups, those that were answered at once. */
+  /** The session's counters: of what native code answered. */
   readonly shared = createSessionShared(1)
-  readonly #hasLookupsAtOnce: boolean
+  readonly #isQuick: boolean
 
   constructor(folders: Folders, options: Options = {}) {
     this.folders = folders
-    const { sys = native, hasLookupsAtOnce = false, ...config } = options
+    const { sys = native, isQuick = false, ...config } = options
     const layers = [...(folders.upper === null ? [] : [folders.upper]), ...folders.lowers].map((path) => {
       const fd = openLayer(path)
       this.#fds.push(fd)
@@ -136,8 +137,8 @@ export class Rig {
     forgetAttached()
     this.enter()
     this.#constantUnits = checkTables(this.state).unknownUnits
-    this.#hasLookupsAtOnce =
-      hasLookupsAtOnce && serveLookups(this.state, this.fs.union, this.shared, 0, TIMEOUTS)
+    this.#isQuick = isQuick
+    if (isQuick) serveAtOnce(this.state, this.fs.union, this.shared, 0, TIMEOUTS)
   }
 
   /** What is wrong with the tables now; for a union at rest. */
@@ -182,7 +183,7 @@ export class Rig {
   /** LOOKUP. Returns the node or -errno; the attributes are at attr(ENTRY_ATTR). */
   lookup(parent: number, name: string): number {
     const length = this.put(NAME, name)
-    if (this.#hasLookupsAtOnce && this.lookupAtOnce(parent, length + 1)) {
+    if (this.#isQuick && this.lookupAtOnce(parent, length + 1)) {
       return this.entry(arena.u32[OUT >> 2] === 0 ? -ENOENT : 0)
     }
     return this.entry(this.fs.lookup(parent, NAME, length, OUT))
@@ -190,9 +191,37 @@ export class Rig {
 
   /** LOOKUP by native code of the name of `size` bytes at NAME. Returns whether it was answered. */
   lookupAtOnce(parent: number, size: number): boolean {
-    arena.u32[(IN + fuse_in_header.nodeid) >> 2] = parent
+    return this.#tryAtOnce(opcodes.FUSE_LOOKUP, parent, NAME, size) === ENTRY_BYTES
+  }
+
+  #tryAtOnce(opcode: number, node: number, args: number, size: number): number {
+    arena.u32[(IN + fuse_in_header.opcode) >> 2] = opcode
+    arena.u32[(IN + fuse_in_header.nodeid) >> 2] = node
     arena.u32[((IN + fuse_in_header.nodeid) >> 2) + 1] = 0
-    return native.lookupAtOnce(IN, NAME, size, OUT) === 1
+    return native.tryAtOnce(IN, args, size, OUT)
+  }
+
+  /** OPEN by native code. Returns whether it was answered, which fills fs.opened. */
+  openAtOnce(node: number, flags: number): boolean {
+    this.enter()
+    arena.u32.fill(0, ARGS >> 2, (ARGS + fuse_open_in.bytes) >> 2)
+    arena.u32[ARGS >> 2] = flags
+    if (this.#tryAtOnce(opcodes.FUSE_OPEN, node, ARGS, fuse_open_in.bytes) !== fuse_open_out.bytes)
+      return false
+    const { opened } = this.fs
+    const w = OUT >> 2
+    opened.handle = arena.u32[w]! + arena.u32[w + 1]! * 2 ** 32
+    opened.flags = arena.u32[w + 2]!
+    opened.backingId = arena.u32[w + 3]!
+    return true
+  }
+
+  /** RELEASE by native code. Returns whether it was answered. */
+  releaseAtOnce(node: number, handle: number): boolean {
+    this.enter()
+    arena.u32.fill(0, ARGS >> 2, (ARGS + fuse_release_in.bytes) >> 2)
+    arena.u32[ARGS >> 2] = handle
+    return this.#tryAtOnce(opcodes.FUSE_RELEASE, node, ARGS, fuse_release_in.bytes) === 0
   }
 
   /** Looks a path up from the root on. Returns the node or -errno. */
@@ -324,6 +353,7 @@ export class Rig {
   openNode(node: number, flags = 0): number {
     this.enter()
     this.onRequest()
+    if (this.#isQuick && this.openAtOnce(node, flags)) return this.#opened(node)
     const r = this.fs.open(node, flags, 0)
     return r < 0 ? r : this.#opened(node)
   }
@@ -337,7 +367,8 @@ export class Rig {
     this.enter()
     const node = this.files.get(file)!
     this.files.delete(file)
-    return this.fs.release(node, Math.min(file, LIGHT_HANDLE))
+    const handle = Math.min(file, LIGHT_HANDLE)
+    return this.#isQuick && this.releaseAtOnce(node, handle) ? 0 : this.fs.release(node, handle)
   }
 
   readHandle(file: number, size = 65536): string {

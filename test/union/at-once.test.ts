@@ -1,15 +1,16 @@
-// LOOKUPs that native code answers from the index (native/lookup.cc): the same answer, byte by byte, and the same
+// Requests that native code answers from tables (native/at-once.cc): the same answer, byte by byte, and the same
 // tables as TypeScript's; and what it leaves to TypeScript. That whole unions look the same with it is
 // indexed.test.ts's affair.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { ENOENT } from '../../src/base/errno.js'
-import { fuse_entry_out } from '../../src/fuse/abi.js'
+import { fuse_entry_out, fuse_in_header, opcodes } from '../../src/fuse/abi.js'
 import { sumCounters } from '../../src/fuse/session-shared.js'
 import { native } from '../../src/sys/native.js'
 import { H_LOCK } from '../../src/union/state.js'
-import { ENTRY_ATTR, ENTRY_BYTES } from '../../src/vfs/file-system.js'
+import { IN } from '../../src/vfs/arena.js'
+import { ENTRY_ATTR, ENTRY_BYTES, LIGHT_HANDLE } from '../../src/vfs/file-system.js'
 import { arena, device, fifo, file, link, opaque, symlink, type Tree, whiteout } from './disk.js'
 import { makeFolders, NAME, type Options, OUT, ok, Rig, ROOT } from './rig.js'
 import { indexOf } from './with-index.js'
@@ -44,7 +45,7 @@ const TREE: Tree[] = [
 async function rigs(trees: Tree[], options: Options = {}): Promise<(isQuick: boolean) => Rig> {
   const folders = makeFolders(trees)
   const { indexFd } = await indexOf(folders)
-  return (isQuick) => new Rig(folders, { indexFd, hasLookupsAtOnce: isQuick, ...options })
+  return (isQuick) => new Rig(folders, { indexFd, isQuick, ...options })
 }
 
 /** Asks native code alone; undefined when it leaves the answer to TypeScript. */
@@ -161,7 +162,7 @@ t.test('what it leaves to TypeScript, with nothing changed', { skip }, async (t)
 t.test('what an open file was known by is not forgotten for a new name', { skip }, async (t) => {
   const folders = makeFolders([{ d: { e: { one: 'linked', two: link('d/e/one') } } }])
   const { indexFd } = await indexOf(folders)
-  const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true })
+  const quick = new Rig(folders, { indexFd, isQuick: true })
   const one = ok(quick.node('d/e/one'))
   t.equal(ok(quick.node('d/e/two')), one, 'both names are one file')
   t.strictSame(quick.problemsAtRest(), [])
@@ -171,7 +172,7 @@ t.test('what an open file was known by is not forgotten for a new name', { skip 
 t.test('blocks of the index that nobody proved are left alone', { skip }, async (t) => {
   const folders = makeFolders(TREE)
   const { path, indexFd } = await indexOf(folders)
-  const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true })
+  const quick = new Rig(folders, { indexFd, isQuick: true })
   const d = ok(quick.node('d'))
   quick.fs.union.index!.ready.fill(0)
   t.equal(atOnce(quick, d, 'top'), undefined)
@@ -194,7 +195,7 @@ t.test('tables without room at hand', { skip }, async (t) => {
   for (let i = 0; i < 3000; i++) many[`${i}`.padEnd(1 + (i % 90), 'x')] = ''
   const folders = makeFolders([{ d: { many } }])
   const { indexFd } = await indexOf(folders)
-  const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true, maxNodes: 2048 })
+  const quick = new Rig(folders, { indexFd, isQuick: true, maxNodes: 2048 })
   const directory = ok(quick.node('d/many'))
   let bound = 0
   for (const name of Object.keys(many)) if (quick.lookup(directory, name) > 0) bound++
@@ -218,7 +219,7 @@ t.test('directories of many layers', { skip }, async (t) => {
       Array.from({ length: count }, (_, i) => ({ p: { q: { [`f${i}`]: `${i}` } } })),
     )
     const { indexFd } = await indexOf(folders)
-    const quick = new Rig(folders, { indexFd, hasLookupsAtOnce: true, maxNodes: 1 << 20 })
+    const quick = new Rig(folders, { indexFd, isQuick: true, maxNodes: 1 << 20 })
     prove(quick)
     const q = atOnce(quick, ok(quick.node('p')), 'q')
     t.equal(q !== undefined, count < 128, `${count} layers`)
@@ -237,7 +238,65 @@ t.test('a mount that shows other owners has none', { skip }, async (t) => {
   quick.end()
 })
 
-t.test('arguments that are no tables', async (t) => {
-  t.ok(native.lookupAtOnce(0xfffffff0, NAME, 4, OUT) < 0)
-  t.ok(native.lookupAtOnce(4096, 0xfffffff0, 4, OUT) < 0)
+t.test('a small file that was opened is opened again, and closed', { skip }, async (t) => {
+  // Without an index, too.
+  const folders = makeFolders([{ d: { small: 'S', big: 'B'.repeat(200_000), gone: 'G' } }])
+  const quick = new Rig(folders, { isQuick: true })
+  const small = ok(quick.node('d/small'))
+  t.notOk(quick.openAtOnce(small, 0), 'not the first time')
+  const first = ok(quick.openNode(small))
+  const opened = { ...quick.fs.opened }
+  t.ok(quick.openAtOnce(small, 0))
+  t.strictSame(quick.fs.opened, opened, 'as TypeScript opened it')
+  t.notOk(quick.openAtOnce(small, 1), 'to write')
+  t.notOk(quick.openAtOnce(small, 0o1000), 'to cut it')
+  t.notOk(quick.openAtOnce(small, 2))
+  const big = ok(quick.node('d/big'))
+  const file = ok(quick.openNode(big))
+  t.notOk(quick.openAtOnce(big, 0), 'a big one')
+  t.notOk(quick.releaseAtOnce(big, quick.fs.opened.handle), 'a handle of its own')
+  quick.release(file)
+  t.ok(quick.releaseAtOnce(small, LIGHT_HANDLE))
+  t.equal(quick.release(first), 0)
+  t.notOk(quick.releaseAtOnce(small, LIGHT_HANDLE), 'closed as often as it was opened')
+  for (const node of [0, 4000, quick.state.config.maxNodes]) {
+    t.notOk(quick.openAtOnce(node, 0))
+    t.notOk(quick.releaseAtOnce(node, LIGHT_HANDLE))
+  }
+  const gone = ok(quick.node('d/gone'))
+  const [one, two] = [ok(quick.openNode(gone)), ok(quick.openNode(gone))]
+  t.equal(quick.unlink('d/gone'), 0)
+  quick.forgetAll()
+  t.equal(quick.release(one), 0)
+  t.notOk(quick.releaseAtOnce(gone, LIGHT_HANDLE), 'the node goes with its last handle')
+  t.equal(quick.release(two), 0)
+  t.strictSame(quick.problems(), [])
+  t.equal(quick.write('d/small', 'T'), 0)
+  t.notOk(quick.openAtOnce(ok(quick.node('d/small')), 0), 'it is in the upper now')
+  const { OPEN, RELEASE } = sumCounters(quick.shared)
+  t.strictSame([OPEN!.requests, RELEASE!.requests], [2, 3])
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('other requests, and arguments that are none', { skip }, async (t) => {
+  const quick = (await rigs(TREE))(true)
+  prove(quick)
+  const d = ok(quick.node('d'))
+  arena.u32[(IN + fuse_in_header.nodeid) >> 2] = d
+  quick.put(NAME, 'top')
+  for (let opcode = 0; opcode < 64; opcode++) {
+    if (opcode === opcodes.FUSE_LOOKUP) continue
+    arena.u32[(IN + fuse_in_header.opcode) >> 2] = opcode
+    for (const size of [0, 4, 8, 24]) t.equal(native.tryAtOnce(IN, NAME, size, OUT), -1, `opcode ${opcode}`)
+  }
+  arena.u32[(IN + fuse_in_header.opcode) >> 2] = opcodes.FUSE_LOOKUP
+  t.ok(native.tryAtOnce(0xfffffff0, NAME, 4, OUT) < 0)
+  t.ok(native.tryAtOnce(IN, 0xfffffff0, 4, OUT) < 0)
+  t.ok(native.tryAtOnce(IN, NAME, 4, 0xfffffff0) < 0)
+  t.equal(native.tryAtOnce(IN, NAME, 0, OUT), -1)
+  t.equal(native.tryAtOnce(IN, NAME, 4, OUT), ENTRY_BYTES)
+  quick.entry(0)
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
 })

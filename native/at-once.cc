@@ -1,17 +1,21 @@
-// LOOKUPs that the lowers' index answers by itself: what is not known yet in a directory that only lowers
-// have, and a name that is nowhere. In a fresh mount nearly all of what programs ask is that, and V8 runs
-// TypeScript in its interpreter for the first thousands of requests; here they take half a microsecond
-// from the first on.
+// Requests that are answered from tables alone, without TypeScript. V8 runs that in its interpreter for a
+// mount's first thousands of requests, which is all that a short job asks; here they take half a microsecond from
+// the first on.
 //
-// The rule: in doubt, TypeScript answers, which knows every case (src/union/lookup.ts, bind.ts): what has
-// an upper beside it, files with several links, what is known already, a table without room, a part of the
-// index that nobody has proved yet. What is done here is what it would have done, on the same tables under the
-// same lock.
+// - LOOKUP of what is not known yet in a directory that only lowers have, or of a name that is nowhere: by
+//   the lowers' index.
+// - OPEN and RELEASE of a small file of a lower whose bytes the kernel got with an OPEN before ("light", see
+//   union/open-file.ts).
+//
+// The rule: in doubt, TypeScript answers, which knows every case: what has an upper beside it, files with several
+// links, what is known already, a table without room, a part of the index that nobody has proved yet. What
+// is done here is what it would have done, on the same tables under the same lock.
 
-#include "lookup.h"
+#include "at-once.h"
 #include "calls.h"
 #include "tables.h"
 #include <cstring>
+#include <fcntl.h>
 #include <memory>
 #include <new>
 
@@ -75,8 +79,8 @@ bool isPlainName(const uint8_t *name, uint32_t size) {
 
 } // namespace
 
-/** What the lookups of one worker work on. TypeScript keeps the memory alive. */
-struct Lookups {
+/** What one worker has for this. TypeScript keeps the memory alive. */
+struct AtOnce {
   int32_t *header;
   int32_t *nodes;
   uint32_t maxNodes;
@@ -88,19 +92,22 @@ struct Lookups {
 
   const uint8_t *index;
   const uint8_t *ready; // for each block: it was proved
-  uint32_t blocks;
+  uint32_t blocks;      // 0: there is no index
   std::unique_ptr<uint32_t[]> devices; // the number of each layer's device
   uint32_t layers;
-  double *counter;
-  LookupSettings settings;
+  double *counters; // by opcode
+  AtOnceSettings settings;
 
-  bool answer(const fuse_in_header &request, const uint8_t *name, uint32_t length, fuse_entry_out *out);
+  bool lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, fuse_entry_out *out);
+  bool open(uint64_t nodeid, uint32_t flags, fuse_open_out *out);
+  bool release(uint64_t nodeid, uint64_t handle);
 
 private:
   bool lock();
   void unlock() { __atomic_exchange_n(&header[H_LOCK], LOCK_FREE, __ATOMIC_SEQ_CST); }
   int32_t *node(uint32_t number) { return nodes + static_cast<size_t>(number) * NODE_WORDS; }
   int32_t *dentry(uint32_t number) { return dentries + static_cast<size_t>(number) * DENTRY_WORDS; }
+  int32_t *liveNode(uint64_t number);
   uint32_t directoryOf(uint64_t number);
   bool isKnown(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length);
   bool isReady(uint64_t from, uint64_t bytes) const;
@@ -117,7 +124,7 @@ private:
 };
 
 /** base/lock.ts: lock(). Returns false when somebody keeps it: TypeScript can wait, and we can not. */
-bool Lookups::lock() {
+bool AtOnce::lock() {
   for (int spin = 0; spin < LOCK_SPINS; spin++) {
     if (__atomic_load_n(&header[H_LOCK], __ATOMIC_RELAXED) != LOCK_FREE) continue;
     int32_t expected = LOCK_FREE;
@@ -127,17 +134,24 @@ bool Lookups::lock() {
   return false;
 }
 
+/** Returns the record of a node, null when there is none. */
+int32_t *AtOnce::liveNode(uint64_t number) {
+  if (number == 0 || number >= maxNodes) return nullptr;
+  int32_t *n = node(static_cast<uint32_t>(number));
+  return n[N_INFO] != 0 ? n : nullptr;
+}
+
 /** Returns the index's directory that a node stands for, 0 when the index alone can't tell what is in it. */
-uint32_t Lookups::directoryOf(uint64_t number) {
-  if (number == 0 || number >= maxNodes) return 0;
-  const int32_t *n = node(static_cast<uint32_t>(number));
+uint32_t AtOnce::directoryOf(uint64_t number) {
+  const int32_t *n = liveNode(number);
+  if (!n) return 0;
   int32_t info = n[N_INFO];
   if ((info & TYPE_MASK) != T_DIR || (info & (F_UPPER | F_NAMELESS | F_STALE | F_PRISTINE)) != 0) return 0;
   return (n[N_SEQ] & 1) != 0 ? 0 : static_cast<uint32_t>(n[N_STACKED]);
 }
 
 /** dentry-table.ts: findDentry(). */
-bool Lookups::isKnown(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length) {
+bool AtOnce::isKnown(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length) {
   uint32_t mask = static_cast<uint32_t>(header[H_SLOTS]) - 1;
   for (uint32_t slot = hash & mask;; slot = (slot + 1) & mask) {
     uint32_t number = static_cast<uint32_t>(slots[slot]);
@@ -150,7 +164,7 @@ bool Lookups::isKnown(uint32_t parent, uint32_t hash, const uint8_t *name, uint3
 }
 
 /** Tells whether these bytes of the index lie in it and were proved. */
-bool Lookups::isReady(uint64_t from, uint64_t bytes) const {
+bool AtOnce::isReady(uint64_t from, uint64_t bytes) const {
   uint64_t last = (from + bytes - 1) / BLOCK;
   if (last >= blocks) return false;
   for (uint64_t block = from / BLOCK; block <= last; block++)
@@ -159,7 +173,7 @@ bool Lookups::isReady(uint64_t from, uint64_t bytes) const {
 }
 
 /** index/view.ts: find(). `entry` becomes the first word of what has the name, 0 without. False: not to be told from here. */
-bool Lookups::find(uint32_t dir, const uint8_t *name, uint32_t length, uint64_t &entry) const {
+bool AtOnce::find(uint32_t dir, const uint8_t *name, uint32_t length, uint64_t &entry) const {
   uint32_t hash = hashName(HASH_START ^ (dir * 0x9e3779b1u), name, length);
   uint32_t mask = word(INDEX_H_SLOTS) - 1;
   uint64_t slotsAt = word(INDEX_H_SLOTS_AT) / 4, entriesAt = word(INDEX_H_ENTRIES_AT) / 4;
@@ -182,7 +196,7 @@ bool Lookups::find(uint32_t dir, const uint8_t *name, uint32_t length, uint64_t 
 }
 
 /** Fills in the rest of what the entry is. False when that is not to be told from here. */
-bool Lookups::describe(Found &found) const {
+bool AtOnce::describe(Found &found) const {
   uint32_t kind = word(found.entry + E_TYPE), type = kind & 0xff;
   if (type > TYPE_MASK || ((kind >> 8) & E_ASK) != 0) return false;
   found.layer = (word(found.entry + E_LENGTH) >> 16) + settings.indexBase;
@@ -198,7 +212,7 @@ bool Lookups::describe(Found &found) const {
 }
 
 /** indexed.ts: foundDirectory(). */
-bool Lookups::describeDirectory(Found &found) const {
+bool AtOnce::describeDirectory(Found &found) const {
   found.dir = word(found.entry + E_CHILD);
   uint64_t d = word(INDEX_H_DIRS_AT) / 4 + static_cast<uint64_t>(found.dir) * DIR_WORDS;
   if (found.dir == 0 || found.dir >= word(INDEX_H_DIRS) || !isReady(d * 4, DIR_WORDS * 4)) return false;
@@ -211,7 +225,7 @@ bool Lookups::describeDirectory(Found &found) const {
 }
 
 /** False when the file has, or had, other names: some node may be of it. */
-bool Lookups::describeFile(const Found &found) const {
+bool AtOnce::describeFile(const Found &found) const {
   if (attrOf(found.entry).nlink != 1) return false;
   // inode-table.ts: linkSlot().
   uint32_t h = (found.ino[0] * 0x9e3779b1u) ^ (found.ino[1] * 0x85ebca6bu);
@@ -220,7 +234,7 @@ bool Lookups::describeFile(const Found &found) const {
 }
 
 /** dir-stack.ts: writeReals(). Returns the unit of the list. Needs: room. */
-uint32_t Lookups::listLayers(const Found &found) {
+uint32_t AtOnce::listLayers(const Found &found) {
   uint32_t unit = nameSlab.take(found.layers);
   int32_t *list = reinterpret_cast<int32_t *>(tls.names + static_cast<size_t>(unit) * 8);
   *list++ = static_cast<int32_t>(found.layers);
@@ -232,7 +246,7 @@ uint32_t Lookups::listLayers(const Found &found) {
 }
 
 /** bind.ts: bind() of what is new. Returns its node, 0 when a table has no room at hand. */
-uint32_t Lookups::bind(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length, const Found &found) {
+uint32_t AtOnce::bind(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length, const Found &found) {
   uint32_t nameList = (length + 1 + 7) / 8 - 1;
   if (!nameSlab.hasRoom(nameList) || !dentrySlab.hasRoom(0) || !nodeSlab.hasRoom(0)) return 0;
   // Of one size, they may compete for the last block.
@@ -284,7 +298,7 @@ static uint32_t listBytes(uint64_t size) {
   return static_cast<uint32_t>(bytes);
 }
 
-void Lookups::reply(uint32_t number, const Found &found, fuse_entry_out *out) {
+void AtOnce::reply(uint32_t number, const Found &found, fuse_entry_out *out) {
   out->nodeid = number;
   out->generation = static_cast<uint32_t>(node(number)[N_GENERATION]);
   out->entry_valid = settings.entryValid;
@@ -298,12 +312,12 @@ void Lookups::reply(uint32_t number, const Found &found, fuse_entry_out *out) {
   out->attr.blksize = listBytes(static_cast<uint32_t>(out->attr.size));
 }
 
-bool Lookups::answer(const fuse_in_header &request, const uint8_t *name, uint32_t length, fuse_entry_out *out) {
-  uint32_t parent = static_cast<uint32_t>(request.nodeid);
+bool AtOnce::lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, fuse_entry_out *out) {
+  uint32_t parent = static_cast<uint32_t>(nodeid);
   uint32_t hash = hashName(HASH_START ^ parent, name, length);
   if (!lock()) return false;
   Found found{};
-  uint32_t dir = directoryOf(request.nodeid), number = 0;
+  uint32_t dir = directoryOf(nodeid), number = 0;
   bool isAnswered = dir != 0 && dir < word(INDEX_H_DIRS) && !isKnown(parent, hash, name, length) &&
                     find(dir, name, length, found.entry);
   bool isMissing = isAnswered && (found.entry == 0 || (word(found.entry + E_TYPE) & (0xff | E_ASK << 8)) == TYPE_HIDDEN);
@@ -326,17 +340,50 @@ bool Lookups::answer(const fuse_in_header &request, const uint8_t *name, uint32_
     out->entry_valid = settings.negativeValid;
     out->entry_valid_nsec = settings.negativeValidNs;
   }
-  if (isAnswered) ++*counter;
   return isAnswered;
 }
 
-bool answerLookup(const fuse_in_header &request, const uint8_t *name, uint32_t size, fuse_entry_out *out) {
-  return isPlainName(name, size) && tls.lookups->answer(request, name, size - 1, out);
+/** open-file.ts: openAgain(). */
+bool AtOnce::open(uint64_t nodeid, uint32_t flags, fuse_open_out *out) {
+  if ((flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY || !lock()) return false;
+  int32_t *n = liveNode(nodeid);
+  bool isLight = n && (n[N_INFO] & (F_LIGHT | F_UPPER | F_STALE)) == F_LIGHT && n[N_IO] <= 0 && n[N_BACKING] != -1;
+  if (isLight) n[N_IO]--, n[N_OPENS]++;
+  unlock();
+  if (isLight) *out = fuse_open_out{LIGHT_HANDLE, FOPEN_NOFLUSH | FOPEN_KEEP_CACHE, 0};
+  return isLight;
 }
 
-void endLookups() {
-  delete tls.lookups;
-  tls.lookups = nullptr;
+/** open-file.ts: closeLight(), unless the node goes with it. */
+bool AtOnce::release(uint64_t nodeid, uint64_t handle) {
+  if (handle != LIGHT_HANDLE || !lock()) return false;
+  int32_t *n = liveNode(nodeid);
+  bool isOpen = n && n[N_OPENS] > 0 && n[N_IO] < 0 && (n[N_OPENS] > 1 || (n[N_INFO] & F_DEAD) == 0);
+  if (isOpen) n[N_IO]++, n[N_OPENS]--;
+  unlock();
+  return isOpen;
+}
+
+int64_t answerAtOnce(const fuse_in_header &request, const uint8_t *args, uint32_t size, uint8_t *out) {
+  AtOnce *all = tls.atOnce;
+  if (!all) return -1;
+  int64_t length = -1;
+  if (request.opcode == FUSE_LOOKUP && all->blocks > 0) {
+    auto *entry = reinterpret_cast<fuse_entry_out *>(out);
+    if (isPlainName(args, size) && all->lookup(request.nodeid, args, size - 1, entry)) length = sizeof *entry;
+  } else if (request.opcode == FUSE_OPEN && size == sizeof(fuse_open_in)) {
+    auto *opened = reinterpret_cast<fuse_open_out *>(out);
+    if (all->open(request.nodeid, reinterpret_cast<const fuse_open_in *>(args)->flags, opened)) length = sizeof *opened;
+  } else if (request.opcode == FUSE_RELEASE && size == sizeof(fuse_release_in)) {
+    if (all->release(request.nodeid, reinterpret_cast<const fuse_release_in *>(args)->fh)) length = 0;
+  }
+  if (length >= 0) all->counters[request.opcode]++;
+  return length;
+}
+
+void endAtOnce() {
+  delete tls.atOnce;
+  tls.atOnce = nullptr;
 }
 
 namespace {
@@ -349,11 +396,12 @@ Slab slabOf(Bytes state, uint32_t classes, int32_t *words, uint32_t stride, uint
 
 } // namespace
 
-int64_t serveLookups(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Bytes links, Bytes nodeSlabs, Bytes dentrySlabs,
-                     Bytes nameSlabs, Bytes index, Bytes ready, Bytes devices, Bytes counter, Out<LookupSettings> settings) {
-  if (!tls.names || index.length < BLOCK || counter.length < sizeof(double)) return -EINVAL;
-  endLookups();
-  std::unique_ptr<Lookups> all(new (std::nothrow) Lookups);
+int64_t serveAtOnce(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Bytes links, Bytes nodeSlabs, Bytes dentrySlabs,
+                    Bytes nameSlabs, Bytes index, Bytes ready, Bytes devices, Bytes counters, Out<AtOnceSettings> settings) {
+  if (!tls.names || counters.length < FUSE_RELEASE * sizeof(double)) return -EINVAL;
+  if (ready.length > 0 && index.length < ready.length * BLOCK) return -EINVAL;
+  endAtOnce();
+  std::unique_ptr<AtOnce> all(new (std::nothrow) AtOnce);
   if (!all) return -ENOMEM;
   all->header = wordsOf(header);
   all->nodes = wordsOf(nodes);
@@ -372,14 +420,14 @@ int64_t serveLookups(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Byt
   all->devices.reset(new (std::nothrow) uint32_t[all->layers]);
   if (!all->devices) return -ENOMEM;
   memcpy(all->devices.get(), devices.data, all->layers * 4);
-  all->counter = reinterpret_cast<double *>(const_cast<uint8_t *>(counter.data));
+  all->counters = reinterpret_cast<double *>(const_cast<uint8_t *>(counters.data));
   all->settings = *settings.at;
-  tls.lookups = all.release();
+  tls.atOnce = all.release();
   return 0;
 }
 
-int64_t lookupAtOnce(Out<fuse_in_header> request, At name, uint32_t size, Out<fuse_entry_out> out) {
-  uint8_t *from = name.take(size);
-  if (!tls.lookups || !from) return -EINVAL;
-  return answerLookup(*request.at, from, size, out.at) ? 1 : 0;
+int64_t tryAtOnce(Out<fuse_in_header> request, At args, uint32_t size, At out) {
+  uint8_t *from = args.take(size), *to = out.take(sizeof(fuse_entry_out));
+  if (!from || !to || args.offset % 4 != 0 || out.offset % 4 != 0) return -EFAULT;
+  return answerAtOnce(*request.at, from, size, to);
 }
