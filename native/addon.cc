@@ -93,6 +93,7 @@ const Row rows[] = {
     {"reply", wrap<reply>},
 
     {"serveAtOnce", wrap<serveAtOnce>},
+    {"enterRecords", wrap<enterRecords>},
     {"tryAtOnce", wrap<tryAtOnce>},
     {"uringProbe", wrap<uringProbe>},
     {"uringEvent", wrap<uringEvent>},

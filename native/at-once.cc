@@ -3,7 +3,7 @@
 // the first on.
 //
 // - LOOKUP of what is not known yet in a directory that only lowers have, or of a name that is nowhere: by
-//   the lowers' index.
+//   the lowers' index. So are the entries of a READDIRPLUS filled in, at a call of TypeScript's.
 // - OPEN and RELEASE of a small file of a lower whose bytes the kernel got with an OPEN before ("light", see
 //   union/open-file.ts).
 //
@@ -98,7 +98,7 @@ struct AtOnce {
   double *counters; // by opcode
   AtOnceSettings settings;
 
-  bool lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, fuse_entry_out *out);
+  bool lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, bool isAsked, fuse_entry_out *out);
   bool open(uint64_t nodeid, uint32_t flags, fuse_open_out *out);
   bool release(uint64_t nodeid, uint64_t handle);
 
@@ -312,7 +312,8 @@ void AtOnce::reply(uint32_t number, const Found &found, fuse_entry_out *out) {
   out->attr.blksize = listBytes(static_cast<uint32_t>(out->attr.size));
 }
 
-bool AtOnce::lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, fuse_entry_out *out) {
+/** Answers a LOOKUP; `isAsked` tells that it is one, and no entry of a listing. Returns whether it did. */
+bool AtOnce::lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, bool isAsked, fuse_entry_out *out) {
   uint32_t parent = static_cast<uint32_t>(nodeid);
   uint32_t hash = hashName(HASH_START ^ parent, name, length);
   if (!lock()) return false;
@@ -331,7 +332,7 @@ bool AtOnce::lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, fuse_
   }
   if (number != 0) {
     // eagerness.ts: noteAsked().
-    if (node(parent)[N_SNAPSHOT] != 0 && header[H_ASKED] < COUNT_MAX) header[H_ASKED]++;
+    if (isAsked && node(parent)[N_SNAPSHOT] != 0 && header[H_ASKED] < COUNT_MAX) header[H_ASKED]++;
     reply(number, found, out);
   }
   unlock();
@@ -370,7 +371,7 @@ int64_t answerAtOnce(const fuse_in_header &request, const uint8_t *args, uint32_
   int64_t length = -1;
   if (request.opcode == FUSE_LOOKUP && all->blocks > 0) {
     auto *entry = reinterpret_cast<fuse_entry_out *>(out);
-    if (isPlainName(args, size) && all->lookup(request.nodeid, args, size - 1, entry)) length = sizeof *entry;
+    if (isPlainName(args, size) && all->lookup(request.nodeid, args, size - 1, true, entry)) length = sizeof *entry;
   } else if (request.opcode == FUSE_OPEN && size == sizeof(fuse_open_in)) {
     auto *opened = reinterpret_cast<fuse_open_out *>(out);
     if (all->open(request.nodeid, reinterpret_cast<const fuse_open_in *>(args)->flags, opened)) length = sizeof *opened;
@@ -424,6 +425,26 @@ int64_t serveAtOnce(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Byte
   all->settings = *settings.at;
   tls.atOnce = all.release();
   return 0;
+}
+
+int64_t enterRecords(uint32_t directory, At records, uint32_t length) {
+  uint8_t *at = records.take(length), *end = at + length;
+  if (!at || records.offset % 4 != 0) return -EFAULT;
+  int64_t left = 0;
+  while (at + sizeof(fuse_direntplus) < end) {
+    auto *record = reinterpret_cast<fuse_direntplus *>(at);
+    const uint8_t *name = at + sizeof *record;
+    uint32_t size = record->dirent.namelen;
+    if (size > NAME_MAX_BYTES || name + size > end) return -EINVAL;
+    at += (sizeof *record + size + 7) & ~size_t{7};
+    bool isDots = name[0] == '.' && (size == 1 || (size == 2 && name[1] == '.'));
+    if (isDots || record->entry_out.nodeid != 0) continue;
+    if (tls.atOnce && tls.atOnce->blocks > 0) tls.atOnce->lookup(directory, name, size, false, &record->entry_out);
+    if (record->entry_out.nodeid != 0) continue;
+    record->entry_out = fuse_entry_out{};
+    left++;
+  }
+  return left;
 }
 
 int64_t tryAtOnce(Out<fuse_in_header> request, At args, uint32_t size, At out) {

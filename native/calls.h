@@ -108,6 +108,7 @@ struct AtOnceSettings {
 };
 int64_t serveAtOnce(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Bytes links, Bytes nodeSlabs, Bytes dentrySlabs,
                     Bytes nameSlabs, Bytes index, Bytes ready, Bytes devices, Bytes counters, Out<AtOnceSettings> settings);
+int64_t enterRecords(uint32_t directory, At records, uint32_t length);
 int64_t tryAtOnce(Out<fuse_in_header> request, At args, uint32_t size, At out);
 
 // uring.cc

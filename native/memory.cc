@@ -52,6 +52,7 @@ napi_value attach(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   if (tls.current.isHere) reply(-EIO);
+  endAtOnce();
   if (!hold(env, argv[0], &tls.arenaRef) || !hold(env, argv[1], &tls.namesRef)) {
     napi_throw_error(env, nullptr, "attach: out of memory");
     return nullptr;

@@ -32,7 +32,7 @@ export interface Native {
   /**
    * Tells this thread where its arena and the shared name arena are, and keeps both alive. Every
    * place outside of them gives -EFAULT from then on, and so does every place before it. Reads the
-   * thread's ids and capabilities. It has its own working directory and umask afterwards: chdir
+   * thread's ids and capabilities, and ends serveAtOnce(). It has its own working directory and umask afterwards: chdir
    * does not reach it, and the umask of its own files is that of the last making. Throws a
    * TypeError for anything but two Uint8Arrays.
    */
@@ -316,6 +316,11 @@ export interface Native {
     counters: Uint8Array,
     settings: number,
   ): number
+  /**
+   * Looks the names of READDIRPLUS records (fuse_direntplus) up that have no Entry yet, as far as the index can
+   * tell of them by itself, and binds them. Returns how many are left, without `.` and `..`.
+   */
+  enterRecords(directory: number, records: number, length: number): number
   /**
    * For tests: a fuse_in_header at `request`, what follows it at `args`, and the reply at `out`. Returns its length;
    * -1 when TypeScript is to answer.

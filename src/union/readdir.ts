@@ -68,9 +68,9 @@ export function readDirectory(u: Union, node: number, cookie: number, out: numbe
 }
 
 /**
- * READDIRPLUS: the same, with a looked-up Entry before each record. First all records are written,
- * and files that are not known yet are noted; then these are looked at in one native call for each
- * layer, and bound.
+ * READDIRPLUS: the same, with a looked-up Entry before each record. First all records are written. What the
+ * index can tell of is looked up by one native call; other files that are not known yet are noted, then
+ * looked at in one native call for each layer, and bound.
  */
 export function readDirectoryPlus(
   u: Union,
@@ -83,59 +83,87 @@ export function readDirectoryPlus(
   const first = snapshotFor(u, node, cookie)
   if (first < 0) return first
   batch.copies = Atomics.load(t.header, H_COPIES)
-  const isOld = isAged(t, first)
-  // Behind the last record, too, is a word of ours.
-  const room = plusBytes(t, capacity) - NUL_BYTES
+  const used = copyWithRoom(u, first, cookie, out, plusBytes(t, capacity))
   const hasIndex = u.index !== null && t.nodes[at(node) + N_STACKED] !== 0
+  if (!hasIndex || u.sys.enterRecords(node, out, used) !== 0)
+    lookUp(u, node, first, cookie, out, used, hasIndex)
+  endReading(t, node, first, used)
+  return used
+}
+
+/** Copies whole records behind a cookie, each behind an empty Entry. Returns their bytes. */
+function copyWithRoom(u: Union, first: number, cookie: number, out: number, room: number): number {
+  const t = u.t
   let used = 0
+  for (seekAfter(t, first, cookie); cursor.place !== 0; step(t)) {
+    const r = cursor.place >> 2
+    const record = recordSize(t.blocks[r + R_LENGTH]!)
+    if (used + ENTRY_BYTES + record > room) break
+    const entry = out + used
+    const to = (entry + ENTRY_BYTES) >> 2
+    u.u32.fill(0, entry >> 2, to)
+    for (let i = 0; i < record >> 2; i++) u.i32[to + i] = t.blocks[r + i]!
+    used += ENTRY_BYTES + record
+  }
+  return used
+}
+
+/** Fills the Entries that are empty among the records that copyWithRoom() wrote. */
+function lookUp(
+  u: Union,
+  node: number,
+  first: number,
+  cookie: number,
+  out: number,
+  used: number,
+  hasIndex: boolean,
+): void {
+  const t = u.t
+  const isOld = isAged(t, first)
   batch.count = 0
   u.isListing = true
-  for (seekAfter(t, first, cookie); cursor.place !== 0; step(t)) {
+  seekAfter(t, first, cookie)
+  for (let entry = out; entry < out + used; step(t)) {
     const r = cursor.place >> 2
     const type = t.blocks[r + R_TYPE]!
     const length = t.blocks[r + R_LENGTH]!
-    const record = recordSize(length)
-    if (used + ENTRY_BYTES + record > room) break
-    const entry = out + used
-    u.u32.fill(0, entry >> 2, (entry + ENTRY_BYTES) >> 2)
-    const to = (entry + ENTRY_BYTES) >> 2
-    for (let i = 0; i < record >> 2; i++) u.i32[to + i] = t.blocks[r + i]!
-    u.i32[to + (record >> 2)] = 0
     const name = entry + ENTRY_BYTES + R_NAME
-    if (!isDots(u.bytes, name, length) && !enterKnown(u, node, name, length, entry)) {
+    const isDone = u.u32[entry >> 2] !== 0 || isDots(u.bytes, name, length)
+    if (!isDone && !enterKnown(u, node, name, length, entry)) {
       const layer = layerHere(t)
       const isIndexed = hasIndex && layer >= u.indexBase
-      if (type === T_DIR || isOld || isIndexed) enterFound(u, node, name, length, entry)
+      if (type === T_DIR || isOld || isIndexed)
+        enterFound(u, node, withNul(u, LONE_NAME, name, length), length, entry)
       else {
         if (batch.count === BATCH || (batch.count > 0 && batch.layer !== layer)) flushBatch(u, node)
         batch.layer = layer
         addToBatch(u, entry, name, length)
       }
     }
-    used += ENTRY_BYTES + record
+    entry += ENTRY_BYTES + recordSize(length)
   }
   flushBatch(u, node)
   u.isListing = false
-  endReading(t, node, first, used)
-  return used
 }
-
-/** A name that fills its record has no NUL in it, and is looked up from there. */
-const NUL_BYTES = 4
 
 /** Files of one layer that are to be looked at together. */
 const BATCH = 256
 const BATCH_LIST = SCRATCH_DIRENTS
 const BATCH_STATS = SCRATCH_DIRENTS + BATCH * 8
 const BATCH_NAMES = BATCH_STATS + BATCH * STAT_WORDS * 4
+const LONE_NAME = BATCH_NAMES + BATCH * 256
 const batch = { count: 0, layer: 0, copies: 0, entries: new Int32Array(BATCH) }
+
+/** Copies a name of a record: the next one may follow it at once. Returns `copy`. */
+function withNul(u: Union, copy: number, name: number, length: number): number {
+  u.bytes.copyWithin(copy, name, name + length)
+  u.bytes[copy + length] = 0
+  return copy
+}
 
 function addToBatch(u: Union, entry: number, name: number, length: number): void {
   const i = batch.count++
-  // In the reply the next record may follow the name at once, without a NUL.
-  const copy = BATCH_NAMES + i * 256
-  u.bytes.copyWithin(copy, name, name + length)
-  u.bytes[copy + length] = 0
+  const copy = withNul(u, BATCH_NAMES + i * 256, name, length)
   batch.entries[i] = entry
   u.i32[(BATCH_LIST >> 2) + 2 * i] = copy
   u.i32[(BATCH_LIST >> 2) + 2 * i + 1] = BATCH_STATS + i * STAT_WORDS * 4
