@@ -7,12 +7,12 @@ import t from 'tap'
 import { ENOENT } from '../../src/base/errno.js'
 import { fuse_entry_out, fuse_in_header, opcodes } from '../../src/fuse/abi.js'
 import { sumCounters } from '../../src/fuse/session-shared.js'
-import { native } from '../../src/sys/native.js'
-import { H_LOCK } from '../../src/union/state.js'
+import { type Native, native } from '../../src/sys/native.js'
+import { H_ASKED, H_LOCK } from '../../src/union/state.js'
 import { IN } from '../../src/vfs/arena.js'
 import { ENTRY_ATTR, ENTRY_BYTES, LIGHT_HANDLE } from '../../src/vfs/file-system.js'
 import { arena, device, fifo, file, link, opaque, symlink, type Tree, whiteout } from './disk.js'
-import { makeFolders, NAME, type Options, OUT, ok, Rig, ROOT } from './rig.js'
+import { type Attr, makeFolders, NAME, type Options, OUT, ok, Rig, ROOT } from './rig.js'
 import { indexOf } from './with-index.js'
 
 const skip = process.getuid?.() !== 0 && 'needs root'
@@ -209,6 +209,49 @@ t.test('tables without room at hand', { skip }, async (t) => {
   const again = ok(quick.node('d/many'))
   for (const name of Object.keys(many).slice(0, 1500)) ok(quick.lookup(again, name), name)
   t.ok(sumCounters(quick.shared).LOOKUP!.requests > 3000, 'most by native code')
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('entries of a listing are looked up in one call', { skip }, async (t) => {
+  const left: number[] = []
+  const sys: Native = { ...native }
+  sys.enterRecords = (directory, records, length) => {
+    const result = native.enterRecords(directory, records, length)
+    left.push(result)
+    return result
+  }
+  const make = await rigs(TREE, { sys })
+  const plain = make(false)
+  const expected = new Map<string, Attr>()
+  plain.onReaddirplus = (name, attr) => expected.set(name, attr)
+  plain.readdirplus('d')
+  t.strictSame(left, [expected.size, 0], 'without it all are left, but the dots')
+  plain.end()
+  left.length = 0
+  const quick = make(true)
+  prove(quick)
+  const d = ok(quick.node('d'))
+  const top = ok(quick.lookup(d, 'top'))
+  const asked = quick.state.header
+  const before = new Int32Array(asked)[H_ASKED]
+  const seen = new Map<string, Attr>()
+  quick.onReaddirplus = (name, attr) => seen.set(name, attr)
+  const entries = quick.readdirplusPart(d, 0)
+  // One has two links, of two names; one is known. Room for long names is made by the first.
+  t.strictSame(left, [2 + 1 + 2])
+  t.strictSame(seen, expected)
+  t.equal(entries.find(({ name }) => name === 'top')!.node, top)
+  t.equal(new Int32Array(asked)[H_ASKED], before, 'nobody asked for these names')
+  quick.readdirplusPart(d, 0)
+  t.equal(left.at(-1), expected.size, 'now all are known')
+  t.equal(native.enterRecords(d, 0xfffffff0, 400), -14)
+  arena.u32.fill(0, OUT >> 2, (OUT + 400) >> 2)
+  t.equal(native.enterRecords(d, OUT, 150), 0, 'no record')
+  arena.u32[(OUT + ENTRY_BYTES + 16) >> 2] = 300
+  t.equal(native.enterRecords(d, OUT, 400), -22, 'a name that is too long')
+  arena.u32[(OUT + ENTRY_BYTES + 16) >> 2] = 200
+  t.equal(native.enterRecords(d, OUT, 200), -22, 'a record that is cut off')
   t.strictSame(quick.problemsAtRest(), [])
   quick.end()
 })
