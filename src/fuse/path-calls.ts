@@ -63,6 +63,11 @@ const MS_PER_S = 1000
 /** What bytes that are no UTF-8 have become in a path, so that nobody knows what they were. */
 const REPLACEMENT = '\ufffd'
 
+/** What is kept of an open file. */
+type OpenFile = { readonly node: number; readonly handle: number }
+const NO_FILE: OpenFile = { node: 0, handle: 0 }
+const FILES_MAX = 2 ** 31 - 1
+
 export type DirEntry = { readonly name: string; readonly type: number; readonly ino: number }
 
 /** Returns an ino in 32 bits. Those beyond, of a second device, are mixed to stay apart mostly. */
@@ -78,8 +83,9 @@ export class PathCalls {
   readonly #uid = process.geteuid!()
   readonly #gid = process.getegid!()
   readonly #dirs: LRUCache<string, number>
-  /** Nodes of open files by handle: each holds one reference. */
-  readonly #files = new Map<number, number>()
+  /** Open files by the number that libfuse has for each; their handles may be one (LIGHT_HANDLE). Each holds a reference. */
+  readonly #files = new Map<number, OpenFile>()
+  #lastFile = 0
   #unique = 0
   #end = 0
 
@@ -227,7 +233,7 @@ export class PathCalls {
     return this.#send()
   }
 
-  /** Returns the handle, or -errno. The kernel's way with ESTALE: to look the name up again, once. */
+  /** Returns a number for release() and the others, or -errno. The kernel's way with ESTALE: to look the name up again, once. */
   open(path: string, flags: number): number {
     const result = this.#tryOpen(path, flags)
     return result === -ESTALE ? this.#tryOpen(path, flags) : result
@@ -243,7 +249,7 @@ export class PathCalls {
       this.#forget(node)
       return result
     }
-    return this.#keep(this.#get(OUT + fuse_open_out.fh), node)
+    return this.#keep({ node, handle: this.#get(OUT + fuse_open_out.fh) })
   }
 
   /** As open(); the flags of the open are not known, so it is for everything. */
@@ -257,26 +263,35 @@ export class PathCalls {
     const result = this.#send()
     if (result < 0) return result
     const node = this.#get(OUT)
-    return this.#keep(this.#get(OUT + fuse_entry_out.bytes + fuse_open_out.fh), node)
+    return this.#keep({ node, handle: this.#get(OUT + fuse_entry_out.bytes + fuse_open_out.fh) })
   }
 
-  #keep(fh: number, node: number): number {
-    this.#files.set(fh, node)
-    return fh
+  #keep(opened: OpenFile): number {
+    do this.#lastFile = (this.#lastFile % FILES_MAX) + 1
+    while (this.#files.has(this.#lastFile))
+    this.#files.set(this.#lastFile, opened)
+    return this.#lastFile
   }
 
-  release(fh: number): number {
-    const node = this.#files.get(fh)
-    if (node === undefined) return -EIO
-    this.#files.delete(fh)
-    const result = this.#release(op.FUSE_RELEASE, node, fh)
-    this.#forget(node)
+  #file(file: number): OpenFile {
+    return this.#files.get(file) ?? NO_FILE
+  }
+
+  release(file: number): number {
+    const opened = this.#files.get(file)
+    if (opened === undefined) return -EIO
+    this.#files.delete(file)
+    const at = this.#begin(op.FUSE_RELEASE, opened.node, fuse_release_in.bytes)
+    this.#put(at + fuse_release_in.fh, opened.handle)
+    const result = this.#send()
+    this.#forget(opened.node)
     return result
   }
 
-  read(fh: number, to: Uint8Array, size: number, offset: number): number {
-    const at = this.#begin(op.FUSE_READ, this.#files.get(fh) ?? 0, fuse_read_in.bytes)
-    this.#put(at + fuse_read_in.fh, fh)
+  read(file: number, to: Uint8Array, size: number, offset: number): number {
+    const { node, handle } = this.#file(file)
+    const at = this.#begin(op.FUSE_READ, node, fuse_read_in.bytes)
+    this.#put(at + fuse_read_in.fh, handle)
     this.#put(at + fuse_read_in.offset, offset % WORD, Math.floor(offset / WORD))
     this.#put(at + fuse_read_in.size, size)
     const result = this.#send()
@@ -284,9 +299,10 @@ export class PathCalls {
     return result
   }
 
-  write(fh: number, data: Uint8Array, size: number, offset: number): number {
-    const at = this.#begin(op.FUSE_WRITE, this.#files.get(fh) ?? 0, fuse_write_in.bytes)
-    this.#put(at + fuse_write_in.fh, fh)
+  write(file: number, data: Uint8Array, size: number, offset: number): number {
+    const { node, handle } = this.#file(file)
+    const at = this.#begin(op.FUSE_WRITE, node, fuse_write_in.bytes)
+    this.#put(at + fuse_write_in.fh, handle)
     this.#put(at + fuse_write_in.offset, offset % WORD, Math.floor(offset / WORD))
     this.#put(at + fuse_write_in.size, size)
     this.#bytes.set(data.subarray(0, size), this.#end)
@@ -295,18 +311,18 @@ export class PathCalls {
     return result < 0 ? result : this.#get(OUT)
   }
 
-  fsync(fh: number, isDataOnly: boolean): number {
-    return this.#sync(op.FUSE_FSYNC, this.#files.get(fh) ?? 0, fh, isDataOnly)
+  fsync(file: number, isDataOnly: boolean): number {
+    return this.#sync(op.FUSE_FSYNC, this.#file(file), isDataOnly)
   }
 
   fsyncdir(path: string, isDataOnly: boolean): number {
     const node = this.#dir(path === '/' ? '' : path)
-    return node < 0 ? node : this.#sync(op.FUSE_FSYNCDIR, node, 0, isDataOnly)
+    return node < 0 ? node : this.#sync(op.FUSE_FSYNCDIR, { node, handle: 0 }, isDataOnly)
   }
 
-  #sync(opcode: number, node: number, fh: number, isDataOnly: boolean): number {
+  #sync(opcode: number, { node, handle }: OpenFile, isDataOnly: boolean): number {
     const at = this.#begin(opcode, node, fuse_fsync_in.bytes)
-    this.#put(at + fuse_fsync_in.fh, fh)
+    this.#put(at + fuse_fsync_in.fh, handle)
     this.#put(at + fuse_fsync_in.fsync_flags, isDataOnly ? FUSE_FSYNC_FDATASYNC : 0)
     return this.#send()
   }
@@ -476,12 +492,6 @@ export class PathCalls {
     const at = this.#begin(op.FUSE_FORGET, node, fuse_forget_in.bytes)
     this.#put(at + fuse_forget_in.nlookup, 1)
     this.#send()
-  }
-
-  #release(opcode: number, node: number, fh: number): number {
-    const at = this.#begin(opcode, node, fuse_release_in.bytes)
-    this.#put(at + fuse_release_in.fh, fh)
-    return this.#send()
   }
 
   // -- requests ------------------------------------------------------------------------------

@@ -266,6 +266,24 @@ const unlinked: Case[] = [
 
 const content: Case[] = [
   {
+    title: 'small files that are open together are read each for itself',
+    lines: [70],
+    lowers: [{ a: 'first', b: 'second', c: 'third' }],
+    run(s) {
+      const fds = ['a', 'b', 'c'].map((name) => s.root.open(s.at(name), O_RDONLY))
+      assert.deepEqual(
+        fds.map((fd) => s.root.pread(fd, 10, 0)),
+        ['first', 'second', 'third'],
+      )
+      s.root.close(fds[2]!)
+      s.root.put(s.at('c'), 'changed', O_WRONLY)
+      assert.equal(s.root.pread(fds[0]!, 10, 0), 'first')
+      s.root.close(fds[0]!)
+      assert.equal(s.root.pread(fds[1]!, 10, 3), 'ond')
+      assert.equal(s.root.read(s.at('c')), 'changed')
+    },
+  },
+  {
     title: 'two appending writers lose nothing',
     lines: [74],
     lowers: [{ f: 'head\n' }],
