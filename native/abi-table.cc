@@ -651,7 +651,9 @@ const Row rows[] = {
     UNION(F_LIGHT),
     UNION(LIGHT_HANDLE),
     UNION(FINE),
+    UNION(COUNTED_OPCODES),
     INDEX(BLOCK),
+    {"index.H_FLAGS", static_cast<double>(INDEX_H_FLAGS)},
     {"index.H_DIRS", static_cast<double>(INDEX_H_DIRS)},
     {"index.H_LIST_WORDS", static_cast<double>(INDEX_H_LIST_WORDS)},
     {"index.H_SLOTS", static_cast<double>(INDEX_H_SLOTS)},
@@ -663,6 +665,7 @@ const Row rows[] = {
     {"index.H_ENTRIES_AT", static_cast<double>(INDEX_H_ENTRIES_AT)},
     {"index.H_NAMES_AT", static_cast<double>(INDEX_H_NAMES_AT)},
     INDEX(DIR_WORDS),
+    INDEX(DIR_ENTRY),
     INDEX(DIR_LIST),
     INDEX(DIR_LAYERS),
     INDEX(ENTRY_WORDS),
@@ -674,6 +677,8 @@ const Row rows[] = {
     INDEX(E_CHILD),
     INDEX(E_ATTR),
     INDEX(E_ASK),
+    INDEX(E_HAS_XATTRS),
+    INDEX(INDEX_SAW_TRUSTED),
     INDEX(TYPE_HIDDEN),
 };
 

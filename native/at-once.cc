@@ -6,6 +6,7 @@
 //   the lowers' index. So are the entries of a READDIRPLUS filled in, at a call of TypeScript's.
 // - OPEN and RELEASE of a small file of a lower whose bytes the kernel got with an OPEN before ("light", see
 //   union/open-file.ts).
+// - GETXATTR and LISTXATTR of what is in lowers alone and has no extended attributes, which the index knows.
 //
 // The rule: in doubt, TypeScript answers, which knows every case: what has an upper beside it, files with several
 // links, what is known already, a table without room, a part of the index that nobody has proved yet. What
@@ -70,7 +71,7 @@ uint32_t hashName(uint32_t start, const uint8_t *name, uint32_t length) {
   return h ^ (h >> 13);
 }
 
-/** Where a name begins that is no component, is never shown, or that TypeScript makes something of. */
+/** False for what is no name of a file, is never shown, or may mean more to TypeScript. */
 bool isPlainName(const uint8_t *name, uint32_t size) {
   if (size < 2 || size - 1 > NAME_MAX_BYTES || name[size - 1] != 0) return false;
   if (memchr(name, 0, size - 1) || memchr(name, '/', size - 1)) return false;
@@ -101,6 +102,7 @@ struct AtOnce {
   bool lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, bool isAsked, fuse_entry_out *out);
   bool open(uint64_t nodeid, uint32_t flags, fuse_open_out *out);
   bool release(uint64_t nodeid, uint64_t handle);
+  bool hasNoXattrs(uint64_t nodeid);
 
 private:
   bool lock();
@@ -117,6 +119,9 @@ private:
   bool describe(Found &found) const;
   bool describeDirectory(Found &found) const;
   bool describeFile(const Found &found) const;
+  uint64_t entryAt(uint32_t number) const;
+  uint64_t directoryAt(uint32_t dir) const;
+  uint64_t entryOf(const int32_t *n);
   bool isIntact() const { return word(settings.faults) == 0; }
   uint32_t bind(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length, const Found &found);
   uint32_t listLayers(const Found &found);
@@ -172,18 +177,30 @@ bool AtOnce::isReady(uint64_t from, uint64_t bytes) const {
   return true;
 }
 
+/** Returns the first word of an entry of the index, 0 when it was not proved. */
+uint64_t AtOnce::entryAt(uint32_t number) const {
+  uint64_t e = word(INDEX_H_ENTRIES_AT) / 4 + static_cast<uint64_t>(number) * ENTRY_WORDS;
+  return number < word(INDEX_H_ENTRIES) && isReady(e * 4, ENTRY_WORDS * 4) ? e : 0;
+}
+
+/** Returns the first word of a directory of the index, 0 when it was not proved. */
+uint64_t AtOnce::directoryAt(uint32_t dir) const {
+  uint64_t d = word(INDEX_H_DIRS_AT) / 4 + static_cast<uint64_t>(dir) * DIR_WORDS;
+  return dir > 0 && dir < word(INDEX_H_DIRS) && isReady(d * 4, DIR_WORDS * 4) ? d : 0;
+}
+
 /** index/view.ts: find(). `entry` becomes the first word of what has the name, 0 without. False: not to be told from here. */
 bool AtOnce::find(uint32_t dir, const uint8_t *name, uint32_t length, uint64_t &entry) const {
   uint32_t hash = hashName(HASH_START ^ (dir * 0x9e3779b1u), name, length);
   uint32_t mask = word(INDEX_H_SLOTS) - 1;
-  uint64_t slotsAt = word(INDEX_H_SLOTS_AT) / 4, entriesAt = word(INDEX_H_ENTRIES_AT) / 4;
+  uint64_t slotsAt = word(INDEX_H_SLOTS_AT) / 4;
   entry = 0;
   for (uint32_t slot = hash & mask, tries = 0; tries <= mask; slot = (slot + 1) & mask, tries++) {
     if (!isReady((slotsAt + slot) * 4, 4)) return false;
     uint32_t number = word(slotsAt + slot);
     if (number == 0) return true;
-    uint64_t e = entriesAt + static_cast<uint64_t>(number) * ENTRY_WORDS;
-    if (number >= word(INDEX_H_ENTRIES) || !isReady(e * 4, ENTRY_WORDS * 4)) return false;
+    uint64_t e = entryAt(number);
+    if (e == 0) return false;
     if (word(e + E_HASH) != hash || word(e + E_DIR) != dir || (word(e + E_LENGTH) & 0xffff) != length) continue;
     uint64_t at = word(e + E_NAME);
     uint64_t from = word(INDEX_H_NAMES_AT) + at;
@@ -214,8 +231,8 @@ bool AtOnce::describe(Found &found) const {
 /** indexed.ts: foundDirectory(). */
 bool AtOnce::describeDirectory(Found &found) const {
   found.dir = word(found.entry + E_CHILD);
-  uint64_t d = word(INDEX_H_DIRS_AT) / 4 + static_cast<uint64_t>(found.dir) * DIR_WORDS;
-  if (found.dir == 0 || found.dir >= word(INDEX_H_DIRS) || !isReady(d * 4, DIR_WORDS * 4)) return false;
+  uint64_t d = directoryAt(found.dir);
+  if (d == 0) return false;
   found.layers = word(d + DIR_LAYERS) & 0xffff;
   uint64_t first = word(d + DIR_LIST);
   found.list = word(INDEX_H_LISTS_AT) / 4 + first;
@@ -365,21 +382,101 @@ bool AtOnce::release(uint64_t nodeid, uint64_t handle) {
   return isOpen;
 }
 
-int64_t answerAtOnce(const fuse_in_header &request, const uint8_t *args, uint32_t size, uint8_t *out) {
-  AtOnce *all = tls.atOnce;
-  if (!all) return -1;
-  int64_t length = -1;
-  if (request.opcode == FUSE_LOOKUP && all->blocks > 0) {
-    auto *entry = reinterpret_cast<fuse_entry_out *>(out);
-    if (isPlainName(args, size) && all->lookup(request.nodeid, args, size - 1, true, entry)) length = sizeof *entry;
-  } else if (request.opcode == FUSE_OPEN && size == sizeof(fuse_open_in)) {
-    auto *opened = reinterpret_cast<fuse_open_out *>(out);
-    if (all->open(request.nodeid, reinterpret_cast<const fuse_open_in *>(args)->flags, opened)) length = sizeof *opened;
-  } else if (request.opcode == FUSE_RELEASE && size == sizeof(fuse_release_in)) {
-    if (all->release(request.nodeid, reinterpret_cast<const fuse_release_in *>(args)->fh)) length = 0;
+/** indexed.ts: wordOf(). Returns the first word of what a node is in the index, 0 when that can't be told. */
+uint64_t AtOnce::entryOf(const int32_t *n) {
+  int32_t info = n[N_INFO];
+  if ((info & (F_UPPER | F_NAMELESS | F_STALE)) != 0 || (n[N_SEQ] & 1) != 0) return 0;
+  if ((info & TYPE_MASK) == T_DIR) {
+    uint64_t d = directoryAt(static_cast<uint32_t>(n[N_STACKED]));
+    return d == 0 ? 0 : entryAt(word(d + DIR_ENTRY));
   }
-  if (length >= 0) all->counters[request.opcode]++;
-  return length;
+  if (n[N_DENTRY] == 0) return 0;
+  const int32_t *d = dentry(static_cast<uint32_t>(n[N_DENTRY]));
+  uint32_t dir = static_cast<uint32_t>(node(static_cast<uint32_t>(d[D_PARENT]))[N_STACKED]);
+  const uint8_t *name = tls.names + static_cast<size_t>(-static_cast<int64_t>(d[D_NAME])) * 8;
+  uint64_t e = 0;
+  if (dir == 0 || !find(dir, name, static_cast<uint32_t>(d[D_LENGTH]), e) || e == 0) return 0;
+  bool isSame = static_cast<int32_t>(word(e + E_TYPE) & 0xff) == (info & TYPE_MASK) &&
+                (word(e + E_LENGTH) >> 16) + settings.indexBase == static_cast<uint32_t>(n[N_LAYER]);
+  return isSame ? e : 0;
+}
+
+bool AtOnce::hasNoXattrs(uint64_t nodeid) {
+  // Who made the index must have seen all there are.
+  if ((word(INDEX_H_FLAGS) & INDEX_SAW_TRUSTED) == 0 || !lock()) return false;
+  const int32_t *n = liveNode(nodeid);
+  uint64_t e = n ? entryOf(n) : 0;
+  bool hasNone = e != 0 && ((word(e + E_TYPE) >> 8) & (E_ASK | E_HAS_XATTRS)) == 0 && isIntact();
+  unlock();
+  return hasNone;
+}
+
+/** Tells whether an attribute that is not there is ENODATA, whatever the file and its file system. */
+static bool isKnownXattr(const uint8_t *name, uint32_t size) {
+  static const char *const PREFIXES[] = {"security.", "trusted.", "system.posix_acl_"};
+  if (size == 0 || size > NAME_MAX_BYTES + 1 || memchr(name, 0, size) != name + size - 1) return false;
+  for (const char *prefix : PREFIXES)
+    if (size > strlen(prefix) + 1 && memcmp(name, prefix, strlen(prefix)) == 0) return true;
+  return false;
+}
+
+static uint32_t structBytes(uint32_t opcode) {
+  switch (opcode) {
+  case FUSE_OPEN: return sizeof(fuse_open_in);
+  case FUSE_RELEASE: return sizeof(fuse_release_in);
+  case FUSE_GETXATTR:
+  case FUSE_LISTXATTR: return sizeof(fuse_getxattr_in);
+  default: return 0;
+  }
+}
+
+RequestArgs argsOf(uint32_t opcode, const uint8_t *body, uint32_t size) {
+  uint32_t fixed = structBytes(opcode);
+  if (fixed > size) fixed = size;
+  return {body, fixed, body + fixed, size - fixed};
+}
+
+/** Needs: the struct is as long as structBytes() says. */
+static int64_t answer(AtOnce *all, const fuse_in_header &request, const RequestArgs &args, uint8_t *out) {
+  bool hasIndex = all->blocks > 0, isBare = args.restSize == 0;
+  switch (request.opcode) {
+  case FUSE_LOOKUP: {
+    auto *entry = reinterpret_cast<fuse_entry_out *>(out);
+    if (!hasIndex || !isPlainName(args.rest, args.restSize)) break;
+    if (all->lookup(request.nodeid, args.rest, args.restSize - 1, true, entry)) return sizeof *entry;
+    break;
+  }
+  case FUSE_OPEN: {
+    auto *opened = reinterpret_cast<fuse_open_out *>(out);
+    uint32_t flags = reinterpret_cast<const fuse_open_in *>(args.fixed)->flags;
+    if (isBare && all->open(request.nodeid, flags, opened)) return sizeof *opened;
+    break;
+  }
+  case FUSE_RELEASE:
+    if (isBare && all->release(request.nodeid, reinterpret_cast<const fuse_release_in *>(args.fixed)->fh)) return 0;
+    break;
+  case FUSE_GETXATTR:
+    if (hasIndex && isKnownXattr(args.rest, args.restSize) && all->hasNoXattrs(request.nodeid)) return -ENODATA;
+    break;
+  case FUSE_LISTXATTR: {
+    uint32_t room = reinterpret_cast<const fuse_getxattr_in *>(args.fixed)->size;
+    if (!hasIndex || !isBare || !all->hasNoXattrs(request.nodeid)) break;
+    // Without room the question is how much it takes.
+    if (room == 0) *reinterpret_cast<fuse_getxattr_out *>(out) = fuse_getxattr_out{};
+    return room == 0 ? sizeof(fuse_getxattr_out) : 0;
+  }
+  }
+  return NOT_AT_ONCE;
+}
+
+int64_t answerAtOnce(const fuse_in_header &request, const RequestArgs &args, uint8_t *out) {
+  AtOnce *all = tls.atOnce;
+  if (!all || args.fixedSize != structBytes(request.opcode)) return NOT_AT_ONCE;
+  int64_t result = answer(all, request, args, out);
+  if (result == NOT_AT_ONCE) return result;
+  all->counters[request.opcode]++;
+  if (result < 0) all->counters[COUNTED_OPCODES + request.opcode]++;
+  return result;
 }
 
 void endAtOnce() {
@@ -399,7 +496,7 @@ Slab slabOf(Bytes state, uint32_t classes, int32_t *words, uint32_t stride, uint
 
 int64_t serveAtOnce(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Bytes links, Bytes nodeSlabs, Bytes dentrySlabs,
                     Bytes nameSlabs, Bytes index, Bytes ready, Bytes devices, Bytes counters, Out<AtOnceSettings> settings) {
-  if (!tls.names || counters.length < FUSE_RELEASE * sizeof(double)) return -EINVAL;
+  if (!tls.names || counters.length < 2 * COUNTED_OPCODES * sizeof(double)) return -EINVAL;
   if (ready.length > 0 && index.length < ready.length * BLOCK) return -EINVAL;
   endAtOnce();
   std::unique_ptr<AtOnce> all(new (std::nothrow) AtOnce);
@@ -450,5 +547,5 @@ int64_t enterRecords(uint32_t directory, At records, uint32_t length) {
 int64_t tryAtOnce(Out<fuse_in_header> request, At args, uint32_t size, At out) {
   uint8_t *from = args.take(size), *to = out.take(sizeof(fuse_entry_out));
   if (!from || !to || args.offset % 4 != 0 || out.offset % 4 != 0) return -EFAULT;
-  return answerAtOnce(*request.at, from, size, to);
+  return answerAtOnce(*request.at, argsOf(request->opcode, from, size), to);
 }

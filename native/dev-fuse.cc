@@ -268,9 +268,12 @@ static bool isAnswered(DevFuse *device) {
   if (!tls.atOnce) return false;
   fuse_in_header header;
   memcpy(&header, tls.arena + IN, sizeof header);
-  int64_t length = answerAtOnce(header, tls.arena + IN + sizeof header, header.len - sizeof header, tls.arena + OUT);
-  if (length >= 0) finish(device, static_cast<int32_t>(length));
-  return length >= 0;
+  const uint8_t *body = tls.arena + IN + sizeof header;
+  RequestArgs args = argsOf(header.opcode, body, header.len - static_cast<uint32_t>(sizeof header));
+  int64_t result = answerAtOnce(header, args, tls.arena + OUT);
+  if (result == NOT_AT_ONCE) return false;
+  finish(device, static_cast<int32_t>(result));
+  return true;
 }
 
 /** Takes a request that TypeScript is to answer. Returns its length, or -errno; -EAGAIN also when others want a turn. */

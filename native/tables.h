@@ -70,8 +70,12 @@ constexpr uint32_t FINE = 128;
 /** vfs/file-system.ts: the handle of all small files of lowers; see open-file.ts. */
 constexpr uint64_t LIGHT_HANDLE = 0x7fffffff;
 
+/** fuse/session-shared.ts: counters of requests by opcode, and as many of errors behind them. */
+constexpr uint32_t COUNTED_OPCODES = 64;
+
 // -- src/index/format.ts ----------------------------------------------------------------------
 constexpr uint32_t BLOCK = 4096;
+constexpr uint32_t INDEX_H_FLAGS = 4;
 constexpr uint32_t INDEX_H_DIRS = 6;
 constexpr uint32_t INDEX_H_LIST_WORDS = 7;
 constexpr uint32_t INDEX_H_SLOTS = 8;
@@ -83,6 +87,7 @@ constexpr uint32_t INDEX_H_SLOTS_AT = 15;
 constexpr uint32_t INDEX_H_ENTRIES_AT = 16;
 constexpr uint32_t INDEX_H_NAMES_AT = 17;
 constexpr uint32_t DIR_WORDS = 8;
+constexpr uint32_t DIR_ENTRY = 2;
 constexpr uint32_t DIR_LIST = 3;
 constexpr uint32_t DIR_LAYERS = 4;
 constexpr uint32_t ENTRY_WORDS = 32;
@@ -94,4 +99,6 @@ constexpr uint32_t E_TYPE = 4;
 constexpr uint32_t E_CHILD = 5;
 constexpr uint32_t E_ATTR = 6;
 constexpr uint32_t E_ASK = 1;
+constexpr uint32_t E_HAS_XATTRS = 4;
+constexpr uint32_t INDEX_SAW_TRUSTED = 2;
 constexpr uint32_t TYPE_HIDDEN = 0xff;

@@ -304,14 +304,11 @@ int64_t Uring::accept(uint32_t index) {
   if (tls.callers) tls.callers->note(header.pid);
   if (!noteBusy()) return -EIO;
   uint32_t structLength = header.len - static_cast<uint32_t>(rest);
-  // The arguments of those requests are a struct or a name, never both.
-  if (structLength == 0 || payloadLength == 0) {
-    const uint8_t *args = structLength > 0 ? reinterpret_cast<uint8_t *>(entry.header.op_in) : payload(index);
-    int64_t length = answerAtOnce(header, args, structLength + payloadLength, payload(index));
-    if (length >= 0) {
-      finish(index, 0, static_cast<uint32_t>(length));
-      return ++atOnce % TURN_AT_ONCE == 0 ? -EAGAIN : 0;
-    }
+  RequestArgs args{reinterpret_cast<uint8_t *>(entry.header.op_in), structLength, payload(index), payloadLength};
+  int64_t result = answerAtOnce(header, args, payload(index));
+  if (result != NOT_AT_ONCE) {
+    finish(index, result < 0 ? static_cast<int>(result) : 0, result > 0 ? static_cast<uint32_t>(result) : 0);
+    return ++atOnce % TURN_AT_ONCE == 0 ? -EAGAIN : 0;
   }
   uint8_t *to = tls.arena + IN + sizeof header;
   memcpy(to, entry.header.op_in, structLength);

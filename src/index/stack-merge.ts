@@ -15,6 +15,7 @@ import {
   E_OPAQUE,
   E_TYPE,
   ENTRY_WORDS,
+  INDEX_SAW_TRUSTED,
   TYPE_DIR,
   TYPE_HIDDEN,
 } from './format.js'
@@ -32,7 +33,7 @@ export function mergeLayers(layers: readonly IndexView[]): IndexTable {
   const table = new IndexTable()
   for (const { flags } of layers) table.flags |= flags
   // Known only when all saw them.
-  table.flags = layers.reduce((flags, layer) => flags & (layer.flags | ~2), table.flags)
+  table.flags = layers.reduce((flags, layer) => flags & (layer.flags | ~INDEX_SAW_TRUSTED), table.flags)
   const root = addRoot(table, layers)
   const merged: (Merged | undefined)[] = [undefined, root]
   for (let dir = 1; dir < table.dirCount; dir++) mergeDirectory(table, layers, merged, dir)

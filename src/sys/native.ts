@@ -24,6 +24,9 @@ export const DURABILITY_NONE = 1
  */
 export const DURABILITY_ORDERED = 2
 
+/** tryAtOnce(): TypeScript is to answer. */
+export const NOT_AT_ONCE = 0x7ffffffd
+
 export interface Native {
   /** ABI number of the addon; compared with NATIVE_ABI at load. */
   readonly abi: number
@@ -322,8 +325,8 @@ export interface Native {
    */
   enterRecords(directory: number, records: number, length: number): number
   /**
-   * For tests: a fuse_in_header at `request`, what follows it at `args`, and the reply at `out`. Returns its length;
-   * -1 when TypeScript is to answer.
+   * For tests: a fuse_in_header at `request`, what follows it at `args`, and the reply at `out`. Returns its length,
+   * -errno, or NOT_AT_ONCE when TypeScript is to answer.
    */
   tryAtOnce(request: number, args: number, size: number, out: number): number
 

@@ -4,14 +4,14 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
-import { ENOENT } from '../../src/base/errno.js'
+import { ENODATA, ENOENT } from '../../src/base/errno.js'
 import { fuse_entry_out, fuse_in_header, opcodes } from '../../src/fuse/abi.js'
 import { sumCounters } from '../../src/fuse/session-shared.js'
-import { type Native, native } from '../../src/sys/native.js'
+import { type Native, NOT_AT_ONCE, native } from '../../src/sys/native.js'
 import { H_ASKED, H_LOCK } from '../../src/union/state.js'
 import { IN } from '../../src/vfs/arena.js'
 import { ENTRY_ATTR, ENTRY_BYTES, LIGHT_HANDLE } from '../../src/vfs/file-system.js'
-import { arena, device, fifo, file, link, opaque, symlink, type Tree, whiteout } from './disk.js'
+import { arena, device, dir, fifo, file, link, opaque, symlink, type Tree, whiteout } from './disk.js'
 import { type Attr, makeFolders, NAME, type Options, OUT, ok, Rig, ROOT } from './rig.js'
 import { indexOf } from './with-index.js'
 
@@ -322,6 +322,46 @@ t.test('a small file that was opened is opened again, and closed', { skip }, asy
   quick.end()
 })
 
+t.test('what has no extended attributes', { skip }, async (t) => {
+  const note = { 'user.note': 'n' }
+  const lowers: Tree[] = [
+    { d: { bare: 'B', over: 'O', noted: file('N', note), merged: {}, soft: symlink('bare') } },
+    { d: { over: file('U', note), merged: dir({ m: 'M' }, note), own: dir({}, note), changed: 'C' } },
+  ]
+  const quick = (await rigs(lowers))(true)
+  prove(quick)
+  const node = (path: string) => ok(quick.node(path), path)
+  const names = ['security.capability', 'system.posix_acl_access', 'system.posix_acl_default', 'trusted.x']
+  for (const path of ['d/bare', 'd/over', 'd/merged', 'd/soft', 'd']) {
+    // The upper's root has none, and d is of lowers alone.
+    for (const name of names) t.equal(quick.xattrAtOnce(node(path), name, 100), -ENODATA, `${path} ${name}`)
+    t.equal(quick.xattrAtOnce(node(path), undefined, 100), 0, `${path}: an empty list`)
+    arena.u32.fill(0xffffffff, OUT >> 2, (OUT + 8) >> 2)
+    t.equal(quick.xattrAtOnce(node(path), undefined, 0), 8)
+    t.strictSame([...arena.u32.subarray(OUT >> 2, (OUT + 8) >> 2)], [0, 0], 'of no bytes')
+    t.strictSame(quick.xattrs(path), {}, 'as TypeScript says')
+  }
+  for (const path of ['d/noted', 'd/own', '']) {
+    t.equal(quick.xattrAtOnce(node(path), names[0], 100), NOT_AT_ONCE, path)
+    t.equal(quick.xattrAtOnce(node(path), undefined, 100), NOT_AT_ONCE, path)
+  }
+  const bare = node('d/bare')
+  for (const name of ['user.x', 'system.other', 'nothing', 'security.', `trusted.${LONG}`, ''])
+    t.equal(quick.xattrAtOnce(bare, name, 100), NOT_AT_ONCE, name)
+  for (const none of [0, 4000, quick.state.config.maxNodes])
+    t.equal(quick.xattrAtOnce(none, undefined, 100), NOT_AT_ONCE)
+  const changed = node('d/changed')
+  t.equal(quick.xattrAtOnce(changed, undefined, 100), 0)
+  t.equal(quick.setxattr('d/changed', 'user.new', 'v'), 0)
+  t.equal(quick.xattrAtOnce(changed, undefined, 100), NOT_AT_ONCE, 'it is in the upper now')
+  t.strictSame(quick.xattrs('d/changed'), { 'user.new': 'v' })
+  const { GETXATTR, LISTXATTR } = sumCounters(quick.shared)
+  t.strictSame(GETXATTR, { requests: 20, errors: 20, parked: 0 })
+  t.strictSame(LISTXATTR, { requests: 11, errors: 0, parked: 0 })
+  t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
 t.test('other requests, and arguments that are none', { skip }, async (t) => {
   const quick = (await rigs(TREE))(true)
   prove(quick)
@@ -329,15 +369,16 @@ t.test('other requests, and arguments that are none', { skip }, async (t) => {
   arena.u32[(IN + fuse_in_header.nodeid) >> 2] = d
   quick.put(NAME, 'top')
   for (let opcode = 0; opcode < 64; opcode++) {
-    if (opcode === opcodes.FUSE_LOOKUP) continue
+    if (opcode === opcodes.FUSE_LOOKUP || opcode === opcodes.FUSE_LISTXATTR) continue
     arena.u32[(IN + fuse_in_header.opcode) >> 2] = opcode
-    for (const size of [0, 4, 8, 24]) t.equal(native.tryAtOnce(IN, NAME, size, OUT), -1, `opcode ${opcode}`)
+    for (const size of [0, 4, 8, 24])
+      t.equal(native.tryAtOnce(IN, NAME, size, OUT), NOT_AT_ONCE, `opcode ${opcode}`)
   }
   arena.u32[(IN + fuse_in_header.opcode) >> 2] = opcodes.FUSE_LOOKUP
   t.ok(native.tryAtOnce(0xfffffff0, NAME, 4, OUT) < 0)
   t.ok(native.tryAtOnce(IN, 0xfffffff0, 4, OUT) < 0)
   t.ok(native.tryAtOnce(IN, NAME, 4, 0xfffffff0) < 0)
-  t.equal(native.tryAtOnce(IN, NAME, 0, OUT), -1)
+  t.equal(native.tryAtOnce(IN, NAME, 0, OUT), NOT_AT_ONCE)
   t.equal(native.tryAtOnce(IN, NAME, 4, OUT), ENTRY_BYTES)
   quick.entry(0)
   t.strictSame(quick.problemsAtRest(), [])

@@ -4,7 +4,14 @@
 import { closeSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ENOENT } from '../../src/base/errno.js'
-import { fuse_in_header, fuse_open_in, fuse_open_out, fuse_release_in, opcodes } from '../../src/fuse/abi.js'
+import {
+  fuse_getxattr_in,
+  fuse_in_header,
+  fuse_open_in,
+  fuse_open_out,
+  fuse_release_in,
+  opcodes,
+} from '../../src/fuse/abi.js'
 import { createSessionShared } from '../../src/fuse/session-shared.js'
 import { serveAtOnce } from '../../src/mount/at-once.js'
 import { DURABILITY_NONE, type Native, native } from '../../src/sys/native.js'
@@ -214,6 +221,16 @@ export class Rig {
     opened.flags = arena.u32[w + 2]!
     opened.backingId = arena.u32[w + 3]!
     return true
+  }
+
+  /** GETXATTR, or without a name LISTXATTR, by native code. Returns what it answered, or NOT_AT_ONCE. */
+  xattrAtOnce(node: number, name: string | undefined, size: number): number {
+    this.enter()
+    arena.u32.fill(0, ARGS >> 2, (ARGS + fuse_getxattr_in.bytes) >> 2)
+    arena.u32[ARGS >> 2] = size
+    const opcode = name === undefined ? opcodes.FUSE_LISTXATTR : opcodes.FUSE_GETXATTR
+    const length = name === undefined ? 0 : this.put(ARGS + fuse_getxattr_in.bytes, name) + 1
+    return this.#tryAtOnce(opcode, node, ARGS, fuse_getxattr_in.bytes + length)
   }
 
   /** RELEASE by native code. Returns whether it was answered. */
