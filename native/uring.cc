@@ -34,6 +34,8 @@ const __kernel_timespec IDLE{1, 0};
 /** A payload that was never longer than this keeps its memory. */
 const uint32_t KEPT_BYTES = 65536;
 const uint32_t COMMANDS = 64;
+/** An answer that was refused is handed over again so often. */
+const uint8_t REFUSALS_MAX = 3;
 /** Requests answered at once between two turns of the event loop. */
 const uint32_t TURN_AT_ONCE = 1 << 14;
 /** The device's number among the ring's files. */
@@ -45,6 +47,7 @@ struct Entry {
   uint32_t used;   // most bytes of it since its memory was last given back
   uint16_t queue;
   bool isOurs;
+  uint8_t refusals; // of its last answer
   uint64_t unique;
 };
 
@@ -110,6 +113,7 @@ struct Uring : Waker {
   void finishOthers();
   int64_t accept(uint32_t entry);
   int64_t handle(const io_uring_cqe &completion);
+  int64_t refused(uint32_t entry, int error);
   int64_t next();
   void trim();
   void close();
@@ -292,6 +296,7 @@ int64_t Uring::accept(uint32_t index) {
   memcpy(&header, entry.header.in_out, sizeof header);
   const auto &tail = entry.header.ring_ent_in_out;
   entry.isOurs = true;
+  entry.refusals = 0;
   entry.unique = tail.commit_id;
   uint32_t payloadLength = tail.payload_sz;
   // What the length counts beyond header and payload is the operation's struct.
@@ -333,6 +338,23 @@ int64_t Uring::accept(uint32_t index) {
   return header.len;
 }
 
+/**
+ * The kernel refused a command of an entry: it was one too many of its queue at the start, or its request is gone
+ * (ENOENT). Any other answer is handed over again, as its caller would wait for ever. Returns as handle().
+ */
+int64_t Uring::refused(uint32_t index, int error) {
+  Entry &entry = entries[index];
+  bool isAnswer = entry.unique != 0;
+  if (isAnswer && error != -ENOENT) fprintf(stderr, "mica: io_uring: an answer was refused: %s\n", strerror(-error));
+  if (isAnswer && error != -ENOENT && entry.refusals++ < REFUSALS_MAX) {
+    io_uring_sqe *sqe = ring.next();
+    if (!sqe) return -EIO;
+    prepare(sqe, DEVICE, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, entry.queue, entry.unique, index);
+    return 0;
+  }
+  return --live > 0 ? 0 : error;
+}
+
 /** Returns the length of a request, 0 for something else, or why the transport ends. */
 int64_t Uring::handle(const io_uring_cqe &completion) {
   if (completion.user_data == EVENT_DATA) {
@@ -350,9 +372,7 @@ int64_t Uring::handle(const io_uring_cqe &completion) {
   }
   if (completion.res >= 0) return accept(static_cast<uint32_t>(completion.user_data));
   if (isGone(completion.res)) return -ENODEV;
-  // ENOENT: its request was taken back; others: more depth than the kernel likes. The entry is lost.
-  if (--live > 0) return 0;
-  return completion.res;
+  return refused(static_cast<uint32_t>(completion.user_data), completion.res);
 }
 
 int64_t Uring::next() {

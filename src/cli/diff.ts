@@ -2,8 +2,9 @@
 // D deleted.
 
 import type { Command } from 'commander'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { placeholdersOf } from '../mount/container.js'
-import { close, O_DIRECTORY, openRoot, showName } from '../store/at.js'
+import { close, openRoot, showName } from '../store/at.js'
 import { changesOf } from '../store/changes.js'
 import { openChangeRoots } from '../store/commit.js'
 import { type Container, containerPaths, findContainer, lowersOf } from '../store/containers.js'

@@ -6,6 +6,7 @@
 
 import { LRUCache } from 'lru-cache'
 import { EIO, EISDIR, ENOENT, ENOTDIR, ERANGE, ESTALE } from '../base/errno.js'
+import { O_CREAT, O_RDWR } from '../base/open-flags.js'
 import { type Arena, CTL, CTL_DATA, CTL_OUT, CTL_OUT_CAPACITY, IN, OUT, OUT_CAPACITY } from '../vfs/arena.js'
 import { NO_REPLY } from '../vfs/file-system.js'
 import {
@@ -51,8 +52,6 @@ import type { Session } from './session.js'
 const HELD_DIRS = 4096
 const READDIR_BYTES = 64 * 1024
 const EILSEQ = 84
-const O_RDWR = 2
-const O_CREAT = 0o100
 const S_IFMT = 0o170000
 const S_IFDIR = 0o040000
 const SET_ID_BITS = 0o6000

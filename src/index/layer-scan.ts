@@ -4,6 +4,7 @@
 // What only the union itself can follow (a redirect, another device inside the layer) is marked E_ASK.
 
 import { errnoName, errnoReason, isAbsent } from '../base/errno.js'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import {
   DOT_OPAQUE,
   DOT_WHITEOUT,
@@ -54,7 +55,6 @@ import {
 } from './format.js'
 import { IndexTable } from './table.js'
 
-const O_DIRECTORY = 0o200000
 const S_IFREG = 0o100000
 const S_IFMT = 0o170000
 const LIST_BYTES = 65536

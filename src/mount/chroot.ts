@@ -17,11 +17,11 @@ import {
 } from 'node:fs'
 import { constants as osConstants } from 'node:os'
 import { join } from 'node:path'
+import { O_PATH } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import { MountError, systemError } from './errors.js'
 import { encodePath } from './path-bytes.js'
 
-const O_PATH = 0o10000000
 const CLONE_NEWNS = 0x20000
 const MS_RDONLY = 1
 const MS_NOSUID = 2

@@ -9,6 +9,7 @@
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { EINVAL, errnoName, errnoReason } from '../base/errno.js'
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import { enterRoot } from './chroot.js'
 import { MountError, reasonOf, systemError } from './errors.js'
@@ -39,8 +40,6 @@ export type InitRequest = {
 /** The pipe that the request comes by, and the one whose end says that signals are caught. */
 export const REQUEST_FD = 3
 export const READY_FD = 4
-const O_PATH = 0o10000000
-const O_DIRECTORY = 0o200000
 const CLONE_FS = 0x200
 const CLONE_NEWNS = 0x20000
 const CLONE_NEWUTS = 0x4000000

@@ -18,6 +18,7 @@ import { launch } from './launch.js'
 import { FS_TYPE, mountAt, startTime } from './mount-info.js'
 import { PLACEHOLDERS } from './placeholders.js'
 import { type MountRecord, recordAt } from './runtime-dir.js'
+import { sendSignal } from './signal-relay.js'
 import { launchForUser } from './user-mount.js'
 import { userNamespace } from './user-namespace.js'
 
@@ -105,8 +106,8 @@ async function isGone(
 /** Ends a mount in a mount namespace that is not ours: its command takes it off, or its daemon is told to. */
 async function endDaemon(record: MountRecord): Promise<void> {
   if (await isGone(record, TIDY_MS)) return
-  process.kill(record.pid, 'SIGTERM')
-  if (!(await isGone(record))) process.kill(record.pid, 'SIGKILL')
+  sendSignal(record.pid, 'SIGTERM')
+  if (!(await isGone(record))) sendSignal(record.pid, 'SIGKILL')
 }
 
 /** Removes a container. Throws EBUSY while it runs or is mounted, unless `force`: then it is ended first. */
@@ -125,7 +126,7 @@ export async function removeContainer(store: Store, container: Container, force:
 
 async function endContainer(container: Container): Promise<void> {
   // The first process of its pid namespace: all others go with it.
-  process.kill(container.pid, 'SIGKILL')
+  sendSignal(container.pid, 'SIGKILL')
   await isGone(container)
 }
 

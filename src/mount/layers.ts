@@ -15,6 +15,7 @@ import {
   statSync,
 } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { O_PATH } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import { type Claim, claimWorkdir } from './claim.js'
 import { MountError, reasonOf, systemError } from './errors.js'
@@ -23,7 +24,6 @@ import type { MountOptions } from './options.js'
 import { decodePath, encodePath, showPath } from './path-bytes.js'
 import { isLive, readRecords } from './runtime-dir.js'
 
-const O_PATH = 0o10000000
 const O_DIRECTORY = constants.O_DIRECTORY
 
 /** One opened directory. `path` is as given. */

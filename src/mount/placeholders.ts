@@ -1,10 +1,9 @@
 // What has to be there for the host's files to be shown inside: made when a container starts, gone when
 // it ends, so that they are no change of the container's. Only plain names; no link is followed.
 
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import {
   close,
-  O_DIRECTORY,
-  O_PATH,
   openRoot,
   S_IFDIR,
   S_IFMT,

@@ -7,6 +7,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import { makePristineRoot } from '../union/pristine.js'
 import type { UnionState } from '../union/state.js'
@@ -18,8 +19,6 @@ import type { MountOptions } from './options.js'
 import { encodePath } from './path-bytes.js'
 import { realDirectory } from './real-path.js'
 
-const O_PATH = 0o10000000
-const O_DIRECTORY = 0o200000
 /** As many devices have inode numbers that can be told apart (union/attr.ts). */
 const DEVICES_MAX = 62
 

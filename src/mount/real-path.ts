@@ -1,11 +1,10 @@
 // The real path of a directory that may be given in any way.
 
 import { constants, readlinkSync } from 'node:fs'
+import { O_PATH } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import { systemError } from './errors.js'
 import { decodePath, encodePath, showPath } from './path-bytes.js'
-
-const O_PATH = 0o10000000
 
 /**
  * Returns the real path of a directory, without touching the file system that may be mounted on it.

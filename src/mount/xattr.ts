@@ -1,12 +1,12 @@
 // One extended attribute by path, for cold paths. Uses this thread's arena: never in a daemon's worker.
 
 import { constants } from 'node:fs'
+import { O_PATH } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import { threadArena } from '../sys/thread-arena.js'
 import { SCRATCH_NAME, SCRATCH_VALUE } from '../vfs/arena.js'
 import { encodePath } from './path-bytes.js'
 
-const O_PATH = 0o10000000
 const VALUE_MAX = 65536
 
 /** Returns the attribute's value, undefined when there is none or it can't be read. Follows no link. */

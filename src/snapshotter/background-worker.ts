@@ -3,6 +3,7 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort } from 'node:worker_threads'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { openStack, writeLayerIndex } from '../index/files.js'
 import { prepareHash } from '../index/hash.js'
 import { joinStamps, keyOf, type Stamp, stampOfFd } from '../index/stamp.js'
@@ -18,7 +19,6 @@ export type Job =
 
 export type Done = { readonly failure: string | undefined }
 
-const O_DIRECTORY = 0o200000
 /** A mount may be writing a file that is younger. */
 const SETTLED_MS = 60_000
 

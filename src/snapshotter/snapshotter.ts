@@ -13,10 +13,10 @@
 
 import { chmodSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { OPAQUE_XATTRS } from '../format/whiteout.js'
 import {
   close,
-  O_DIRECTORY,
   openRoot,
   removeDirectory,
   statAt,

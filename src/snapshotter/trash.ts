@@ -3,12 +3,12 @@
 
 import { readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import type { Say } from './background.js'
 
 /** A garbage collection removes one after another. */
 const DELAY_MS = 200
-const O_DIRECTORY = 0o200000
 
 export class Trash {
   readonly #dir: string

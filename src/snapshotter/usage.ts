@@ -2,10 +2,10 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { ENOENT } from '../base/errno.js'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import {
   check,
   close,
-  O_DIRECTORY,
   openRoot,
   readNames,
   S_IFDIR,

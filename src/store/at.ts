@@ -4,6 +4,7 @@
 // A function whose name begins with `try` returns -errno; all others throw SystemError.
 
 import { EINVAL, ENODATA, ENOENT, EOPNOTSUPP, EPERM, errnoName, errnoReason } from '../base/errno.js'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_WRONLY } from '../base/open-flags.js'
 import { imageXattrName, OPAQUE_XATTRS } from '../format/whiteout.js'
 import { DURABILITY_NONE, native } from '../sys/native.js'
 import { threadArena } from '../sys/thread-arena.js'
@@ -30,11 +31,6 @@ import {
 } from '../vfs/arena.js'
 import { SystemError } from './errors.js'
 
-export const O_WRONLY = 1
-export const O_CREAT = 0o100
-export const O_EXCL = 0o200
-export const O_DIRECTORY = 0o200000
-export const O_PATH = 0o10000000
 const AT_REMOVEDIR = 0x200
 const VALUE_MAX = 65536
 const NAME_BYTES = 255

@@ -5,6 +5,7 @@
 // See image-spec layer.md, "Determining Changes". Whiteouts come before their siblings.
 
 import { ENOTCONN } from '../base/errno.js'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { DOT_OPAQUE, DOT_WHITEOUT } from '../format/markers.js'
 import { isWhiteoutNode, REDIRECT_XATTRS } from '../format/whiteout.js'
 import {
@@ -13,7 +14,6 @@ import {
   getXattr,
   imageXattrs,
   isOpaque,
-  O_DIRECTORY,
   readLink,
   readNames,
   S_IFDIR,

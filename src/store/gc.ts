@@ -2,7 +2,7 @@
 // Only while no operation is under way anywhere, as those make things before they are referred to.
 
 import { randomUUID } from 'node:crypto'
-import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseDigest } from './digest.js'
 import { diskUsage } from './disk-usage.js'
@@ -86,8 +86,13 @@ export function collect(store: Store): Garbage | undefined {
 
 /** Removes a tree so that it is never seen half gone: a sweep ends what a crash interrupts. */
 export function discard({ layout }: Store, path: string): void {
-  if (!existsSync(path)) return
   const trash = join(layout.tmp, `trash-${randomUUID()}`)
-  renameSync(path, trash)
+  try {
+    renameSync(path, trash)
+  } catch (error) {
+    // Whoever removes the same thing may have been first.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw error
+  }
   removeTree(trash)
 }

@@ -2,13 +2,13 @@
 // the same way. A layer holds all names of a group or none: the name of a file that did not change is told
 // of when another name of it is new. Found by one walk over the upper, when the first such file turns up.
 
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { DOT_OPAQUE } from '../format/markers.js'
 import {
   check,
   close,
   type Ino,
   isOpaque,
-  O_DIRECTORY,
   readNames,
   S_IFDIR,
   S_IFMT,

@@ -2,19 +2,9 @@
 // opaque directories end the search. The path's parents must be directories, not links.
 
 import { isAbsent } from '../base/errno.js'
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { isWhiteoutNode } from '../format/whiteout.js'
-import {
-  check,
-  close,
-  isOpaque,
-  O_DIRECTORY,
-  O_PATH,
-  S_IFDIR,
-  S_IFMT,
-  type Stat,
-  statAt,
-  tryOpen,
-} from './at.js'
+import { check, close, isOpaque, S_IFDIR, S_IFMT, type Stat, statAt, tryOpen } from './at.js'
 
 /** What a stack has at a path: the directory that holds it (in the topmost layer that has it), and its state. */
 export type Found = { readonly dirFd: number; readonly name: string; readonly stat: Stat }

@@ -3,13 +3,13 @@
 
 import { createWriteStream, readSync } from 'node:fs'
 import { finished } from 'node:stream/promises'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { DOT_OPAQUE, DOT_WHITEOUT } from '../format/markers.js'
 import {
   check,
   close,
   type Ino,
   imageXattrs,
-  O_DIRECTORY,
   readLink,
   readNames,
   S_IFBLK,

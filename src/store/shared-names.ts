@@ -2,7 +2,8 @@
 // name in a directory that was moved is told of as new, so the names outside of there have to be as well.
 // The tree is looked through only when there is such a file, and by d_ino, so that no file is looked at.
 
-import { check, close, type DirEntry, type Ino, O_DIRECTORY, readEntries, tryOpen } from './at.js'
+import { O_DIRECTORY } from '../base/open-flags.js'
+import { check, close, type DirEntry, type Ino, readEntries, tryOpen } from './at.js'
 import { joinName } from './unpack-path.js'
 
 /** A name in the tree; `dirFd` is its directory's, valid until the next one is asked for. */

@@ -6,13 +6,13 @@
 // that side is read through its mount.
 
 import { ENOTCONN } from '../base/errno.js'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { isWhiteoutNode, REDIRECT_XATTRS } from '../format/whiteout.js'
 import {
   check,
   close,
   getXattr,
   isOpaque,
-  O_DIRECTORY,
   readNames,
   S_IFDIR,
   S_IFMT,

@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import { type Layout, layoutOf, storeRoot } from './layout.js'
 import { type Lock, lock, tryLock } from './lock.js'
@@ -91,7 +92,7 @@ export function removeTree(path: string): void {
 
 /** Removes all that is in a directory, as far as it can be. */
 export function removeContent(path: string): void {
-  const fd = native.openPath(Buffer.from(path), 0o200000, 0)
+  const fd = native.openPath(Buffer.from(path), O_DIRECTORY, 0)
   if (fd < 0) return
   native.removeTree(fd)
   native.close(fd)
@@ -139,7 +140,7 @@ export function whileIdle(store: Store, work: () => void): boolean {
 
 /** Makes everything written so far durable, on the store's file system only. */
 export function syncStore(store: Store): void {
-  const fd = native.openPath(Buffer.from(store.layout.root), 0o200000, 0)
+  const fd = native.openPath(Buffer.from(store.layout.root), O_DIRECTORY, 0)
   if (fd < 0) return
   native.syncfs(fd)
   native.close(fd)

@@ -1,5 +1,6 @@
 // Where two unpacked layers differ: everything on disk counts, the signs of a union too.
 
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { isWhiteoutNode } from '../format/whiteout.js'
 import {
   check,
@@ -7,7 +8,6 @@ import {
   getXattr,
   type Ino,
   listXattrs,
-  O_DIRECTORY,
   readLink,
   readNames,
   S_IFDIR,

@@ -3,12 +3,11 @@
 // one component at a time, with fds that no link can divert (openat2's RESOLVE_IN_ROOT in effect).
 
 import { ELOOP, ENOENT, ENOTDIR } from '../base/errno.js'
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { isWhiteoutNode } from '../format/whiteout.js'
 import {
   check,
   close,
-  O_DIRECTORY,
-  O_PATH,
   readLink,
   S_IFLNK,
   S_IFMT,

@@ -1,6 +1,7 @@
 // From a node to the place of its real object: an fd and a name for the next system call.
 
 import { EIO, ENOENT, ESTALE } from '../base/errno.js'
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { D_LENGTH, D_NAME, D_PARENT } from './dentry-table.js'
 import { pathIn, topLayer } from './dir-stack.js'
 import {
@@ -24,7 +25,7 @@ import { DENTRY_WORDS, ROOT } from './state.js'
 import type { Union } from './union.js'
 
 /** O_PATH | O_DIRECTORY */
-const OPEN_DIR = 0o10000000 | 0o200000
+const OPEN_DIR = O_PATH | O_DIRECTORY
 const EMFILE = -24
 const ENFILE = -23
 

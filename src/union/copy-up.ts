@@ -5,6 +5,7 @@
 // the loop: the request is parked and comes again when the copy is in place.
 
 import { EAGAIN, EEXIST, EIO, ENOMEM, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS, ESTALE } from '../base/errno.js'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_PATH, O_RDONLY, O_RDWR } from '../base/open-flags.js'
 import {
   SCRATCH_STAT,
   SCRATCH_VALUE,
@@ -53,15 +54,8 @@ import { DENTRY_WORDS, ROOT } from './state.js'
 import { type Union, YES_AT } from './union.js'
 import { numberOf, tempName, writeTempName } from './workdir.js'
 
-const O_RDONLY = 0
-const O_RDWR = 2
-const O_CREAT = 0o100
-const O_EXCL = 0o200
 const STATX_ATTR_IMMUTABLE = 0x10
 const STATX_ATTR_APPEND = 0x20
-const O_NOATIME = 0o1000000
-const O_PATH = 0o10000000
-const O_DIRECTORY = 0o200000
 const AT_REMOVEDIR = 0x200
 /** Copies of at most this many bytes are made on the loop when nothing has to be synced. */
 const QUICK_BYTES = 128 * 1024

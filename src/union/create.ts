@@ -5,6 +5,7 @@
 // workdir and takes the whiteout's place in one rename; a directory there is opaque.
 
 import { EEXIST, EIO, ENODATA, ENOMEM, EOPNOTSUPP, EPERM, isAbsent } from '../base/errno.js'
+import { O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_PATH, O_SYNC } from '../base/open-flags.js'
 import {
   SCRATCH_STAT,
   SCRATCH_VALUE,
@@ -32,15 +33,11 @@ import { type Union, YES_AT } from './union.js'
 import { hasDot, isWhiteoutAt, removeDot, replaceByWhiteout } from './whiteout.js'
 import { tempName } from './workdir.js'
 
-const O_CREAT = 0o100
-const O_EXCL = 0o200
-const O_PATH = 0o10000000
-const O_DIRECTORY = 0o200000
 const AT_REMOVEDIR = 0x200
 const RENAME_EXCHANGE = 2
 const S_ISGID = 0o2000
 /** Flags of the user's open that our own fd takes over: access mode, O_SYNC and O_DSYNC. */
-export const KEPT_FLAGS = 0o3 | 0o4010000
+export const KEPT_FLAGS = O_ACCMODE | O_SYNC
 
 const KIND_FILE = 0
 const KIND_DIR = 1

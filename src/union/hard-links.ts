@@ -7,6 +7,7 @@
 // first copied up or counted: names are found by d_ino, so that no file is looked at.
 
 import { ENOENT, ENOMEM, EOPNOTSUPP, EPERM, isAbsent } from '../base/errno.js'
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { SCRATCH_LIST, SCRATCH_PATH, SCRATCH_STAT, STAT_MODE } from '../vfs/arena.js'
 import { copyName, dirFd } from './address.js'
 import { bind, forget } from './bind.js'
@@ -20,8 +21,6 @@ import { ageSnapshot } from './snapshot.js'
 import { DENTRY_WORDS, H_LINKS_REMOVED, H_MOVES, ROOT } from './state.js'
 import { type Union, YES_AT } from './union.js'
 
-const O_DIRECTORY = 0o200000
-const O_PATH = 0o10000000
 const LIST_BYTES = 65536
 const SLASH = 0x2f
 const LINK_STAT = SCRATCH_STAT + 384

@@ -6,6 +6,7 @@
 // attributes, in here.
 
 import { EAGAIN, ENOMEM, isAbsent } from '../base/errno.js'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import type { IndexView } from '../index/view.js'
 import { SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY, SCRATCH_STAT, STAT_DEV, STAT_MODE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
@@ -47,8 +48,6 @@ import { ENTRY_NAME } from './scratch.js'
 import { cursor, seekAfter, sortList, step, takeListing } from './snapshot.js'
 import { DENTRY_WORDS, ROOT } from './state.js'
 import type { Union } from './union.js'
-
-const O_DIRECTORY = 0o200000
 
 const ino = new Int32Array(2)
 /** The inos of `.` and `..`, two words each. */

@@ -9,6 +9,7 @@
 // OPEN, so that no READ comes, and nothing stays open here. Further OPENs cost no system call.
 
 import { EBADF, EIO, ENOENT, ENOMEM, EPERM, EROFS, ESTALE } from '../base/errno.js'
+import { O_ACCMODE, O_DIRECTORY, O_NOATIME, O_RDONLY, O_RDWR, O_SYNC, O_TRUNC } from '../base/open-flags.js'
 import { SCRATCH_DIRENTS, SCRATCH_STAT, SCRATCH_VALUE, STAT_MODE, STAT_SIZE } from '../vfs/arena.js'
 import { LIGHT_HANDLE, NO_HANDLE, PARKED } from '../vfs/file-system.js'
 import { dirFd, hasMoved, locate } from './address.js'
@@ -35,12 +36,7 @@ import { HANDLE_WORDS } from './state.js'
 import { killSuid } from './suid.js'
 import type { Union } from './union.js'
 
-const O_ACCMODE = 3
-const O_RDONLY = 0
-const O_RDWR = 2
-const O_TRUNC = 0o1000
-const O_NOATIME = 0o1000000
-const KEPT_FLAGS = 0o3 | 0o4010000
+const KEPT_FLAGS = O_ACCMODE | O_SYNC
 const FUSE_OPEN_KILL_SUIDGID = 1
 const FUSE_WRITE_CACHE = 1
 const FUSE_WRITE_KILL_SUIDGID = 4
@@ -441,7 +437,7 @@ export function syncDirectory(u: Union, node: number, isDataOnly: boolean): numb
   if (!u.isWritable || u.config.isVolatile || (u.t.nodes[at(node) + N_INFO]! & F_UPPER) === 0) return 0
   const path = dirFd(u, node, 0)
   if (path < 0) return path
-  const fd = u.sys.openAt(path, 0, 0o200000)
+  const fd = u.sys.openAt(path, 0, O_DIRECTORY)
   if (fd < 0) return fd
   const r = u.sys.fsync(fd, isDataOnly ? 1 : 0)
   u.sys.close(fd)

@@ -15,6 +15,7 @@
 // or they came by a redirect from elsewhere, with their own numbers.)
 
 import { isAbsent } from '../base/errno.js'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY, SCRATCH_STAT2 } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { addDentry, hashName } from './dentry-table.js'
@@ -38,7 +39,6 @@ import type { Union } from './union.js'
 
 /** Bit 47 of an inode number: below those for the device (showIno()), and real ones don't reach it. */
 const APART_BIT = 0x8000
-const O_DIRECTORY = 0o200000
 
 /**
  * Makes a pristine root of the layers from `first` on, bound to `name` below the mount's root. Returns its

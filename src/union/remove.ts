@@ -1,6 +1,7 @@
 // unlink and rmdir. See fs/overlayfs/dir.c:ovl_do_remove().
 
 import { EEXIST, EMFILE, ENOTEMPTY, EPERM } from '../base/errno.js'
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { SCRATCH_STAT, STAT_ATTRIBUTES } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { findBound } from './bind.js'
@@ -16,8 +17,6 @@ import { tempName } from './workdir.js'
 
 const STATX_ATTR_IMMUTABLE = 0x10
 const STATX_ATTR_APPEND = 0x20
-const O_PATH = 0o10000000
-const O_DIRECTORY = 0o200000
 const AT_REMOVEDIR = 0x200
 /** A removed directory with more whiteouts than this is emptied off the loop. */
 const MANY = 500

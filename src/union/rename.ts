@@ -5,6 +5,7 @@
 // change visible also leaves the whiteout at the old name; all preparations before it change no view.
 
 import { EEXIST, EINVAL, ENOENT, ENOMEM, ENOTEMPTY, EPERM, EXDEV } from '../base/errno.js'
+import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { SCRATCH_VALUE } from '../vfs/arena.js'
 import { dirFd } from './address.js'
 import { findBound } from './bind.js'
@@ -28,8 +29,6 @@ import { hide, isWhiteoutAt, removeDot } from './whiteout.js'
 const RENAME_NOREPLACE = 1
 const RENAME_EXCHANGE = 2
 const RENAME_WHITEOUT = 4
-const O_PATH = 0o10000000
-const O_DIRECTORY = 0o200000
 
 /** One end of a rename. */
 type End = { parent: number; dir: number; name: number; length: number; node: number; hasLower: number }

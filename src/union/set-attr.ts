@@ -2,6 +2,7 @@
 // Order: size, owner, mode, times. A change of owner clears suid bits, so the mode comes after it.
 
 import { EINVAL, EIO, EPERM, EROFS } from '../base/errno.js'
+import { O_WRONLY } from '../base/open-flags.js'
 import { locate } from './address.js'
 import { getAttr } from './attr.js'
 import { ALL, copyUp, current } from './copy-up.js'
@@ -38,7 +39,6 @@ const S_GID = 20
 
 const UTIME_NOW = 0x3fffffff
 const UTIME_OMIT = 0x3ffffffe
-const O_WRONLY = 1
 
 /** See fs/fuse/dir.c:fuse_do_setattr(). Writes the new attributes at `out`. */
 export function setAttr(u: Union, node: number, input: number, out: number): number {

@@ -2,6 +2,7 @@
 // method is a verb of this folder.
 
 import { EAGAIN, EINVAL, ENOENT, ENOTTY, EROFS, ESTALE } from '../base/errno.js'
+import { O_DIRECTORY, O_NONBLOCK } from '../base/open-flags.js'
 import { IMPURE, INO, LINKS, OPAQUE, OVERRIDE_STAT, OWN, REDIRECT } from '../format/markers.js'
 import { type Native, native } from '../sys/native.js'
 import {
@@ -72,8 +73,6 @@ import { sweepWorkdir } from './workdir.js'
 
 export type { UnionConfig, UnionState } from './state.js'
 
-const O_NONBLOCK = 0o4000
-const O_DIRECTORY = 0o200000
 const FS_IOC_GETFLAGS = 0x80086601
 const FS_IOC_SETFLAGS = 0x40086602
 const FS_IOC_FSGETXATTR = 0x801c581f

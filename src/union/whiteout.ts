@@ -4,6 +4,7 @@
 // See fs/overlayfs/dir.c:ovl_whiteout(), ovl_cleanup_and_whiteout().
 
 import { EEXIST, ENOENT, isAbsent } from '../base/errno.js'
+import { O_CREAT, O_EXCL, O_WRONLY } from '../base/open-flags.js'
 import { DOT_WHITEOUT } from '../format/markers.js'
 import { SCRATCH_STAT2 } from '../vfs/arena.js'
 import { isWhiteout } from './lookup.js'
@@ -12,9 +13,6 @@ import type { Union } from './union.js'
 import { makeWhiteout } from './workdir.js'
 
 const RENAME_WHITEOUT = 4
-const O_WRONLY = 1
-const O_CREAT = 0o100
-const O_EXCL = 0o200
 const dot = new TextEncoder().encode(DOT_WHITEOUT)
 
 /** Writes `.wh.NAME` to the arena and returns its place. */

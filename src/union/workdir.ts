@@ -2,12 +2,11 @@
 // crash leaves there is removed at the next mount.
 
 import { EEXIST, ENOENT } from '../base/errno.js'
+import { O_DIRECTORY } from '../base/open-flags.js'
 import { SCRATCH_DIRENTS, SCRATCH_DIRENTS_CAPACITY } from '../vfs/arena.js'
 import { TEMP_NAMES } from './scratch.js'
 import { H_TEMP } from './state.js'
 import type { Union } from './union.js'
-
-const O_DIRECTORY = 0o200000
 
 /**
  * Writes a new name, unique in this mount, to the arena and returns its ref. The next call reuses

@@ -3,10 +3,10 @@
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { O_DIRECTORY } from '../../src/base/open-flags.js'
 import {
   close,
   imageXattrs,
-  O_DIRECTORY,
   openRoot,
   readLink,
   readNames,
