@@ -27,6 +27,7 @@ namespace {
 const uint64_t STOP = 1ULL << 32;
 const uint64_t EVENT_DATA = ~0ULL;
 const uint64_t CLOCK_DATA = EVENT_DATA - 1;
+const uint64_t REFUSED_DATA = EVENT_DATA - 2;
 /** Answers that may wait in the ring while requests are here; their callers wait with them. */
 const uint32_t ANSWERS_MAX = 8;
 /** Without a request for this long (up to twice), next() comes back once, for what else the thread has to do. */
@@ -34,8 +35,8 @@ const __kernel_timespec IDLE{1, 0};
 /** A payload that was never longer than this keeps its memory. */
 const uint32_t KEPT_BYTES = 65536;
 const uint32_t COMMANDS = 64;
-/** An answer that was refused is handed over again so often. */
-const uint8_t REFUSALS_MAX = 3;
+/** An answer that was refused is handed over again after so long. */
+const __kernel_timespec REFUSED{0, 20'000'000};
 /** Requests answered at once between two turns of the event loop. */
 const uint32_t TURN_AT_ONCE = 1 << 14;
 /** The device's number among the ring's files. */
@@ -47,7 +48,8 @@ struct Entry {
   uint32_t used;   // most bytes of it since its memory was last given back
   uint16_t queue;
   bool isOurs;
-  uint8_t refusals; // of its last answer
+  bool wasRefused; // its last answer was, once or more
+  bool isRefused;  // and is to be handed over again
   uint64_t unique;
 };
 
@@ -108,12 +110,14 @@ struct Uring : Waker {
   bool enlist(uint32_t entry);
   bool awaitEvent();
   bool startClock();
+  bool startTimer(const __kernel_timespec &time, uint64_t data);
   bool noteBusy();
   void finish(uint32_t entry, int error, uint32_t length);
   void finishOthers();
   int64_t accept(uint32_t entry);
   int64_t handle(const io_uring_cqe &completion);
   int64_t refused(uint32_t entry, int error);
+  int64_t handOverAgain();
   int64_t next();
   void trim();
   void close();
@@ -249,15 +253,20 @@ bool Uring::awaitEvent() {
  * timer each.
  */
 bool Uring::startClock() {
+  if (!startTimer(IDLE, CLOCK_DATA)) return false;
+  isClockRunning = true;
+  isBusy = false;
+  return true;
+}
+
+bool Uring::startTimer(const __kernel_timespec &time, uint64_t data) {
   io_uring_sqe *sqe = ring.next();
   if (!sqe) return false;
   sqe->opcode = IORING_OP_TIMEOUT;
   sqe->fd = -1;
-  sqe->addr = reinterpret_cast<uint64_t>(&IDLE);
+  sqe->addr = reinterpret_cast<uint64_t>(&time);
   sqe->len = 1;
-  sqe->user_data = CLOCK_DATA;
-  isClockRunning = true;
-  isBusy = false;
+  sqe->user_data = data;
   return true;
 }
 
@@ -296,7 +305,7 @@ int64_t Uring::accept(uint32_t index) {
   memcpy(&header, entry.header.in_out, sizeof header);
   const auto &tail = entry.header.ring_ent_in_out;
   entry.isOurs = true;
-  entry.refusals = 0;
+  entry.wasRefused = false;
   entry.unique = tail.commit_id;
   uint32_t payloadLength = tail.payload_sz;
   // What the length counts beyond header and payload is the operation's struct.
@@ -340,19 +349,27 @@ int64_t Uring::accept(uint32_t index) {
 
 /**
  * The kernel refused a command of an entry: it was one too many of its queue at the start, or its request is gone
- * (ENOENT). Any other answer is handed over again, as its caller would wait for ever. Returns as handle().
+ * (ENOENT). Any other answer is handed over again, as its caller would wait for ever: the module's switch may be
+ * off for a moment, which counts on connections that were made when it changed. Returns as handle().
  */
 int64_t Uring::refused(uint32_t index, int error) {
   Entry &entry = entries[index];
-  bool isAnswer = entry.unique != 0;
-  if (isAnswer && error != -ENOENT) fprintf(stderr, "mica: io_uring: an answer was refused: %s\n", strerror(-error));
-  if (isAnswer && error != -ENOENT && entry.refusals++ < REFUSALS_MAX) {
+  if (entry.unique == 0 || error == -ENOENT) return --live > 0 ? 0 : error;
+  if (!entry.wasRefused) fprintf(stderr, "mica: io_uring: an answer was refused, and waits: %s\n", strerror(-error));
+  entry.wasRefused = entry.isRefused = true;
+  return startTimer(REFUSED, REFUSED_DATA) ? 0 : -EIO;
+}
+
+int64_t Uring::handOverAgain() {
+  for (uint32_t index = 0; index < count; index++) {
+    Entry &entry = entries[index];
+    if (!entry.isRefused) continue;
+    entry.isRefused = false;
     io_uring_sqe *sqe = ring.next();
     if (!sqe) return -EIO;
     prepare(sqe, DEVICE, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, entry.queue, entry.unique, index);
-    return 0;
   }
-  return --live > 0 ? 0 : error;
+  return 0;
 }
 
 /** Returns the length of a request, 0 for something else, or why the transport ends. */
@@ -370,6 +387,7 @@ int64_t Uring::handle(const io_uring_cqe &completion) {
     trim();
     return -EAGAIN;
   }
+  if (completion.user_data == REFUSED_DATA) return handOverAgain();
   if (completion.res >= 0) return accept(static_cast<uint32_t>(completion.user_data));
   if (isGone(completion.res)) return -ENODEV;
   return refused(static_cast<uint32_t>(completion.user_data), completion.res);

@@ -174,6 +174,22 @@ t.test('parked requests are refused by their waker, and by the end of their work
   await m.unmount()
 })
 
+t.test('an answer that the kernel refuses is handed over again', { skip }, async (t) => {
+  const m = await mountMemory(t, true)
+  t.ok((await fsp.readdir(m.dir)).length > 0)
+  // After a refused command a connection heeds the switch (fs/fuse/dev_uring.c:fuse_uring_cmd()).
+  t.equal(native.uringRefuse(m.device), 0)
+  const seen = withoutUring(async () => {
+    const stat = fsp.stat(join(m.dir, 'no such name')).catch((error: NodeJS.ErrnoException) => error.code)
+    const first = await Promise.race([stat, sleep(200)])
+    return { first, stat }
+  })
+  const { first, stat } = await seen
+  t.equal(first, undefined, 'it is refused while the switch is off')
+  t.equal(await stat, 'ENOENT', 'and comes when it is on again')
+  await m.unmount()
+})
+
 t.test('rings that do not come are given up, and the device serves', { skip }, async (t) => {
   const m = await mountMemory(t, false)
   const waiting = fsp.stat(join(m.dir, 'hello.txt'))
