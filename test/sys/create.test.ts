@@ -145,7 +145,7 @@ t.test('without the right to switch ids files are made as ourselves', { skip: ne
     const a = new Uint8Array(65536)
     n.attach(a, new Uint8Array(8))
     const put = (at, s) => (a.set(Buffer.from(s + '\\0'), at), at)
-    const d = n.openPath(Buffer.from(${JSON.stringify(join(path, 'ours'))}), 0o200000, 0)
+    const d = n.openPath(Buffer.from(${JSON.stringify(join(path, 'ours'))}), ${O_DIRECTORY}, 0)
     const r = [n.createAt(d, put(64, 'f'), 0o202, 0o4666, 4242, 4242, 0o022), n.mkdirAt(d, put(64, 'd'), 0o777, 0, 0, 0o002),
       n.symlinkAt(put(128, 'to'), d, put(64, 'l'), 0, 0)]
     process.exit(r[0] > 0 && r[1] === 0 && r[2] === 0 ? 0 : 1)`

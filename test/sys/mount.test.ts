@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { EBADF, EINVAL, ENOENT, ENOTDIR, EPERM } from '../../src/base/errno.js'
 import { native } from '../../src/sys/native.js'
-import { built, needsRoot, sandbox } from './sandbox.js'
+import { built, needsRoot, O_DIRECTORY, sandbox } from './sandbox.js'
 
 const { path } = sandbox()
 
@@ -53,7 +53,7 @@ t.test('a user namespace with one id makes every file as that id', async (t) => 
     const a = new Uint8Array(65536)
     n.attach(a, new Uint8Array(8))
     const put = (at, s) => (a.set(Buffer.from(s + '\\0'), at), at)
-    const d = n.openPath(Buffer.from(${JSON.stringify(target)}), 0o200000, 0)
+    const d = n.openPath(Buffer.from(${JSON.stringify(target)}), ${O_DIRECTORY}, 0)
     console.log(JSON.stringify([n.createAt(d, put(64, 'f'), 0o202, 0o4644, 1000, 1000, 0o022) > 0,
       n.mkdirAt(d, put(64, 'd'), 0o755, 0, 0, 0), n.mknodAt(d, put(64, 'w'), 0o020000, 0, 5, 5, 0),
       n.symlinkAt(put(128, 't'), d, put(64, 'l'), 77, 0)]))`

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { O_DIRECTORY, O_PATH } from '../../src/base/open-flags.js'
 import { native } from '../../src/sys/native.js'
 import {
   ARENA_BYTES,
@@ -25,12 +26,8 @@ import {
 } from '../../src/vfs/arena.js'
 import { removedAtEnd } from '../support/temporary.js'
 
-export const O_RDONLY = 0
-export const O_WRONLY = 1
-export const O_RDWR = 2
-export const O_EXCL = 0o200
-export const O_DIRECTORY = 0o200000
-export const O_PATH = 0o10000000
+export { O_EXCL, O_RDONLY, O_RDWR, O_WRONLY } from '../../src/base/open-flags.js'
+export { O_DIRECTORY, O_PATH }
 export const AT_REMOVEDIR = 0x200
 export const S_IFMT = 0o170000
 
