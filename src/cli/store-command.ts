@@ -53,7 +53,11 @@ export async function withStore<T>(
     throw new CommandError(object, error)
   } finally {
     store?.close()
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, onSignal)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      // What is done is done, and the status says so: a signal that comes after it has nothing to end.
+      if (process.listenerCount(signal) === 1) process.on(signal, () => {})
+      process.off(signal, onSignal)
+    }
   }
 }
 
