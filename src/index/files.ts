@@ -60,11 +60,7 @@ function viewFile(fd: number, kind: number, onDamage?: (damage: string) => void)
   }
   const buffer = native.mapFile(fd)
   if (typeof buffer === 'number') throw new Error('it can not be mapped')
-  const view = new IndexView(buffer, kind, buffer.byteLength / 4 - BLOCK / 4, onDamage)
-  // Who walks over everything has no second look at most of it. Its pages are the page cache's, and come back at a
-  // fault; the last one is the mapping's own (mapFile()).
-  view.onMany = () => void native.releasePages(view.bytes, 0, view.bytes.length - BLOCK)
-  return view
+  return new IndexView(buffer, kind, buffer.byteLength / 4 - BLOCK / 4, onDamage)
 }
 
 /** Maps a stack's index for a worker. Needs: prepareHash(). */

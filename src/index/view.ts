@@ -50,8 +50,6 @@ export const DAMAGED = -1
  * beside, and native/at-once.cc looks at proved ones only. A power of two.
  */
 const TOGETHER = 16
-/** So many blocks are told of at a time: 16 MiB. */
-const MANY = 4096
 
 export class IndexView {
   readonly words: Int32Array
@@ -80,9 +78,6 @@ export class IndexView {
   /** Word that counts unreadable pages, -1 when nothing does; see sys/native.ts mapFile(). */
   readonly faults: number
   readonly #onDamage: (damage: string) => void
-  /** Called whenever many more blocks (16 MiB) were looked at for the first time. */
-  onMany: () => void = () => {}
-  #proved = 0
 
   /**
    * Takes a file in memory; `faults`: index of the word that counts unreadable pages, -1 without one.
@@ -265,8 +260,6 @@ export class IndexView {
     for (let other = first; other < first + TOGETHER; other++) {
       if (this.ready[other] === 0 && this.#isSound(other)) this.ready[other] = 1
     }
-    this.#proved += TOGETHER
-    if (this.#proved % MANY === 0) this.onMany()
     return true
   }
 

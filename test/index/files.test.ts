@@ -18,11 +18,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { checkLayerIndex, openStack, readStamps, viewStack, writeLayerIndex } from '../../src/index/files.js'
-import { KIND_STACK } from '../../src/index/format.js'
-import { prepareHash } from '../../src/index/hash.js'
+import { checkLayerIndex, openStack, readStamps, writeLayerIndex } from '../../src/index/files.js'
 import { stampOfFd } from '../../src/index/stamp.js'
-import { IndexTable } from '../../src/index/table.js'
 
 const O_PATH = 0o10000000
 const folder = mkdtempSync(join(tmpdir(), 'mica-index-'))
@@ -174,32 +171,4 @@ t.test('where none can be kept the answer is that there is none', async (t) => {
   const { told, entries } = await open(dir, lowers)
   t.equal(entries, 0)
   t.ok(told.length >= 1)
-})
-
-/** Bytes of a mapped file that are in this process. */
-function residentBytes(path: string): number {
-  const smaps = readFileSync('/proc/self/smaps', 'latin1').split(/^(?=[0-9a-f]+-)/m)
-  const mine = smaps.filter((mapping) => mapping.split('\n')[0]!.endsWith(path))
-  return mine.reduce((sum, mapping) => sum + Number(/^Rss:\s+(\d+) kB/m.exec(mapping)![1]) * 1024, 0)
-}
-
-t.test('a walk over all of a big index leaves a part of it in memory', async (t) => {
-  await prepareHash()
-  const table = new IndexTable()
-  const name = new Uint8Array(8)
-  table.addEntry(0, name, 0, 0, 4)
-  const dir = table.addDir(0)
-  for (let i = 0; i < 260_000; i++) {
-    new DataView(name.buffer).setUint32(0, i)
-    table.addEntry(dir, name, 0, 8, 8)
-  }
-  const path = join(folder, 'big.stack')
-  writeFileSync(path, table.toFile(KIND_STACK, new Int32Array(6)))
-  const fd = openSync(path, 'r')
-  const view = viewStack(fd, t.fail)
-  t.ok(view.bytes.length > 32 << 20)
-  t.ok(view.proveAll())
-  const resident = residentBytes(path)
-  t.ok(resident > 0 && resident <= 17 << 20, `${resident} bytes`)
-  closeSync(fd)
 })
