@@ -14,6 +14,7 @@
         'native/data.cc',
         'native/dev-fuse.cc',
         'native/device.cc',
+        'native/index-view.cc',
         'native/listing.cc',
         'native/map.cc',
         'native/memory.cc',

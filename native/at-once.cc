@@ -14,6 +14,7 @@
 
 #include "at-once.h"
 #include "calls.h"
+#include "index-view.h"
 #include "tables.h"
 #include <cstring>
 #include <fcntl.h>
@@ -24,7 +25,6 @@ namespace {
 
 const uint32_t NAME_MAX_BYTES = 255;
 const int LOCK_FREE = 0, LOCK_HELD = 1, LOCK_SPINS = 200;
-const uint32_t HASH_START = 0x811c9dc5;
 
 /** A table whose room slabs.ts hands out. */
 struct Slab {
@@ -62,15 +62,6 @@ struct Found {
   uint32_t layers;
 };
 
-/** The hash of a name in a directory; `start`: of dentry-table.ts or of format.ts. */
-uint32_t hashName(uint32_t start, const uint8_t *name, uint32_t length) {
-  uint32_t h = start;
-  for (uint32_t i = 0; i < length; i++) h = (h ^ name[i]) * 0x01000193u;
-  h ^= h >> 15;
-  h *= 0x2c1b3c6du;
-  return h ^ (h >> 13);
-}
-
 /** False for what is no name of a file, is never shown, or may mean more to TypeScript. */
 bool isPlainName(const uint8_t *name, uint32_t size) {
   if (size < 2 || size - 1 > NAME_MAX_BYTES || name[size - 1] != 0) return false;
@@ -91,9 +82,7 @@ struct AtOnce {
   uint32_t linkMask;
   Slab nodeSlab, dentrySlab, nameSlab;
 
-  const uint8_t *index;
-  const uint8_t *ready; // for each block: it was proved
-  uint32_t blocks;      // 0: there is no index
+  IndexView index;
   std::unique_ptr<uint32_t[]> devices; // the number of each layer's device
   uint32_t layers;
   double *counters; // by opcode
@@ -112,17 +101,10 @@ private:
   int32_t *liveNode(uint64_t number);
   uint32_t directoryOf(uint64_t number);
   bool isKnown(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length);
-  bool isReady(uint64_t from, uint64_t bytes) const;
-  uint32_t word(uint64_t number) const { return reinterpret_cast<const uint32_t *>(index)[number]; }
-  bool find(uint32_t dir, const uint8_t *name, uint32_t length, uint64_t &entry) const;
-  const fuse_attr &attrOf(uint64_t entry) const { return *reinterpret_cast<const fuse_attr *>(index + (entry + E_ATTR) * 4); }
   bool describe(Found &found) const;
   bool describeDirectory(Found &found) const;
   bool describeFile(const Found &found) const;
-  uint64_t entryAt(uint32_t number) const;
-  uint64_t directoryAt(uint32_t dir) const;
   uint64_t entryOf(const int32_t *n);
-  bool isIntact() const { return word(settings.faults) == 0; }
   uint32_t bind(uint32_t parent, uint32_t hash, const uint8_t *name, uint32_t length, const Found &found);
   uint32_t listLayers(const Found &found);
   void reply(uint32_t number, const Found &found, fuse_entry_out *out);
@@ -168,58 +150,14 @@ bool AtOnce::isKnown(uint32_t parent, uint32_t hash, const uint8_t *name, uint32
   }
 }
 
-/** Tells whether these bytes of the index lie in it and were proved. */
-bool AtOnce::isReady(uint64_t from, uint64_t bytes) const {
-  uint64_t last = (from + bytes - 1) / BLOCK;
-  if (last >= blocks) return false;
-  for (uint64_t block = from / BLOCK; block <= last; block++)
-    if (!ready[block]) return false;
-  return true;
-}
-
-/** Returns the first word of an entry of the index, 0 when it was not proved. */
-uint64_t AtOnce::entryAt(uint32_t number) const {
-  uint64_t e = word(INDEX_H_ENTRIES_AT) / 4 + static_cast<uint64_t>(number) * ENTRY_WORDS;
-  return number < word(INDEX_H_ENTRIES) && isReady(e * 4, ENTRY_WORDS * 4) ? e : 0;
-}
-
-/** Returns the first word of a directory of the index, 0 when it was not proved. */
-uint64_t AtOnce::directoryAt(uint32_t dir) const {
-  uint64_t d = word(INDEX_H_DIRS_AT) / 4 + static_cast<uint64_t>(dir) * DIR_WORDS;
-  return dir > 0 && dir < word(INDEX_H_DIRS) && isReady(d * 4, DIR_WORDS * 4) ? d : 0;
-}
-
-/** index/view.ts: find(). `entry` becomes the first word of what has the name, 0 without. False: not to be told from here. */
-bool AtOnce::find(uint32_t dir, const uint8_t *name, uint32_t length, uint64_t &entry) const {
-  uint32_t hash = hashName(HASH_START ^ (dir * 0x9e3779b1u), name, length);
-  uint32_t mask = word(INDEX_H_SLOTS) - 1;
-  uint64_t slotsAt = word(INDEX_H_SLOTS_AT) / 4;
-  entry = 0;
-  for (uint32_t slot = hash & mask, tries = 0; tries <= mask; slot = (slot + 1) & mask, tries++) {
-    if (!isReady((slotsAt + slot) * 4, 4)) return false;
-    uint32_t number = word(slotsAt + slot);
-    if (number == 0) return true;
-    uint64_t e = entryAt(number);
-    if (e == 0) return false;
-    if (word(e + E_HASH) != hash || word(e + E_DIR) != dir || (word(e + E_LENGTH) & 0xffff) != length) continue;
-    uint64_t at = word(e + E_NAME);
-    uint64_t from = word(INDEX_H_NAMES_AT) + at;
-    if (at + length > word(INDEX_H_NAME_BYTES) || !isReady(from, length)) return false;
-    if (memcmp(index + from, name, length) != 0) continue;
-    entry = e;
-    return true;
-  }
-  return false;
-}
-
 /** Fills in the rest of what the entry is. False when that is not to be told from here. */
 bool AtOnce::describe(Found &found) const {
-  uint32_t kind = word(found.entry + E_TYPE), type = kind & 0xff;
-  if (type > TYPE_MASK || ((kind >> 8) & E_ASK) != 0) return false;
-  found.layer = (word(found.entry + E_LENGTH) >> 16) + settings.indexBase;
+  uint32_t type = index.typeOf(found.entry);
+  if (type > TYPE_MASK || (index.flagsOf(found.entry) & E_ASK) != 0) return false;
+  found.layer = index.layerOf(found.entry) + settings.indexBase;
   if (found.layer >= layers) return false;
   // attr.ts: showIno().
-  memcpy(found.ino, &attrOf(found.entry).ino, 8);
+  memcpy(found.ino, &index.attrOf(found.entry).ino, 8);
   uint32_t device = devices[found.layer];
   if (device != 0) {
     if (found.ino[1] >> 16 != 0) return false;
@@ -230,20 +168,19 @@ bool AtOnce::describe(Found &found) const {
 
 /** indexed.ts: foundDirectory(). */
 bool AtOnce::describeDirectory(Found &found) const {
-  found.dir = word(found.entry + E_CHILD);
-  uint64_t d = directoryAt(found.dir);
+  found.dir = index.word(found.entry + E_CHILD);
+  uint64_t d = index.directoryAt(found.dir);
   if (d == 0) return false;
-  found.layers = word(d + DIR_LAYERS) & 0xffff;
-  uint64_t first = word(d + DIR_LIST);
-  found.list = word(INDEX_H_LISTS_AT) / 4 + first;
+  found.layers = index.word(d + DIR_LAYERS) & 0xffff;
   // A list of so many layers has a block of its own size.
-  if (found.layers == 0 || found.layers >= FINE || first + found.layers > word(INDEX_H_LIST_WORDS)) return false;
-  return isReady(found.list * 4, found.layers * 4);
+  if (found.layers == 0 || found.layers >= FINE) return false;
+  found.list = index.layersOf(d, found.layers);
+  return found.list != 0;
 }
 
 /** False when the file has, or had, other names: some node may be of it. */
 bool AtOnce::describeFile(const Found &found) const {
-  if (attrOf(found.entry).nlink != 1) return false;
+  if (index.attrOf(found.entry).nlink != 1) return false;
   // inode-table.ts: linkSlot().
   uint32_t h = (found.ino[0] * 0x9e3779b1u) ^ (found.ino[1] * 0x85ebca6bu);
   h ^= h >> 15;
@@ -256,7 +193,7 @@ uint32_t AtOnce::listLayers(const Found &found) {
   int32_t *list = reinterpret_cast<int32_t *>(tls.names + static_cast<size_t>(unit) * 8);
   *list++ = static_cast<int32_t>(found.layers);
   for (uint32_t i = 0; i < found.layers; i++) {
-    *list++ = static_cast<int32_t>(word(found.list + i) + settings.indexBase);
+    *list++ = static_cast<int32_t>(index.word(found.list + i) + settings.indexBase);
     *list++ = 0;
   }
   return unit;
@@ -280,7 +217,7 @@ uint32_t AtOnce::bind(uint32_t parent, uint32_t hash, const uint8_t *name, uint3
   int32_t generation = n[N_GENERATION];
   memset(n, 0, NODE_WORDS * 4);
   n[N_GENERATION] = generation == 0 ? header[H_GENERATION] : (generation + 1) & 0x7fffffff;
-  n[N_INFO] = static_cast<int32_t>(word(found.entry + E_TYPE) & 0xff);
+  n[N_INFO] = static_cast<int32_t>(index.typeOf(found.entry));
   n[N_LOOKUPS] = 1;
   n[N_DENTRY] = static_cast<int32_t>(dentryNumber);
   n[N_LAYER] = static_cast<int32_t>(found.layer);
@@ -289,7 +226,7 @@ uint32_t AtOnce::bind(uint32_t parent, uint32_t hash, const uint8_t *name, uint3
   if (found.layers > 1) {
     n[N_LAYER] = -static_cast<int32_t>(listLayers(found));
     n[N_INFO] |= F_STACK;
-  } else if (found.layers == 1) n[N_LAYER] = static_cast<int32_t>(word(found.list) + settings.indexBase);
+  } else if (found.layers == 1) n[N_LAYER] = static_cast<int32_t>(index.word(found.list) + settings.indexBase);
   header[H_NODE_LIVE]++;
 
   int32_t *d = dentry(dentryNumber);
@@ -322,7 +259,7 @@ void AtOnce::reply(uint32_t number, const Found &found, fuse_entry_out *out) {
   out->attr_valid = settings.attrValid;
   out->entry_valid_nsec = settings.entryValidNs;
   out->attr_valid_nsec = settings.attrValidNs;
-  out->attr = attrOf(found.entry);
+  out->attr = index.attrOf(found.entry);
   memcpy(&out->attr.ino, found.ino, 8);
   if (found.layers == 0) return;
   out->attr.nlink = 1;
@@ -336,13 +273,13 @@ bool AtOnce::lookup(uint64_t nodeid, const uint8_t *name, uint32_t length, bool 
   if (!lock()) return false;
   Found found{};
   uint32_t dir = directoryOf(nodeid), number = 0;
-  bool isAnswered = dir != 0 && dir < word(INDEX_H_DIRS) && !isKnown(parent, hash, name, length) &&
-                    find(dir, name, length, found.entry);
-  bool isMissing = isAnswered && (found.entry == 0 || (word(found.entry + E_TYPE) & (0xff | E_ASK << 8)) == TYPE_HIDDEN);
+  bool isAnswered = dir != 0 && !isKnown(parent, hash, name, length) && index.find(dir, name, length, found.entry);
+  bool isHidden = found.entry != 0 && index.typeOf(found.entry) == TYPE_HIDDEN && (index.flagsOf(found.entry) & E_ASK) == 0;
+  bool isMissing = isAnswered && (found.entry == 0 || isHidden);
   if (isMissing) isAnswered = settings.negativeValid != 0 || settings.negativeValidNs != 0;
   else isAnswered = isAnswered && describe(found);
   // Had a page been unreadable, it would have read as zeros.
-  isAnswered = isAnswered && isIntact();
+  isAnswered = isAnswered && index.isIntact();
   if (isAnswered && !isMissing) {
     number = bind(parent, hash, name, length, found);
     isAnswered = number != 0;
@@ -387,26 +324,25 @@ uint64_t AtOnce::entryOf(const int32_t *n) {
   int32_t info = n[N_INFO];
   if ((info & (F_UPPER | F_NAMELESS | F_STALE)) != 0 || (n[N_SEQ] & 1) != 0) return 0;
   if ((info & TYPE_MASK) == T_DIR) {
-    uint64_t d = directoryAt(static_cast<uint32_t>(n[N_STACKED]));
-    return d == 0 ? 0 : entryAt(word(d + DIR_ENTRY));
+    uint64_t d = index.directoryAt(static_cast<uint32_t>(n[N_STACKED]));
+    return d == 0 ? 0 : index.entryAt(index.word(d + DIR_ENTRY));
   }
   if (n[N_DENTRY] == 0) return 0;
   const int32_t *d = dentry(static_cast<uint32_t>(n[N_DENTRY]));
   uint32_t dir = static_cast<uint32_t>(node(static_cast<uint32_t>(d[D_PARENT]))[N_STACKED]);
   const uint8_t *name = tls.names + static_cast<size_t>(-static_cast<int64_t>(d[D_NAME])) * 8;
   uint64_t e = 0;
-  if (dir == 0 || !find(dir, name, static_cast<uint32_t>(d[D_LENGTH]), e) || e == 0) return 0;
-  bool isSame = static_cast<int32_t>(word(e + E_TYPE) & 0xff) == (info & TYPE_MASK) &&
-                (word(e + E_LENGTH) >> 16) + settings.indexBase == static_cast<uint32_t>(n[N_LAYER]);
+  if (dir == 0 || !index.find(dir, name, static_cast<uint32_t>(d[D_LENGTH]), e) || e == 0) return 0;
+  bool isSame = static_cast<int32_t>(index.typeOf(e)) == (info & TYPE_MASK) &&
+                index.layerOf(e) + settings.indexBase == static_cast<uint32_t>(n[N_LAYER]);
   return isSame ? e : 0;
 }
 
 bool AtOnce::hasNoXattrs(uint64_t nodeid) {
-  // Who made the index must have seen all there are.
-  if ((word(INDEX_H_FLAGS) & INDEX_SAW_TRUSTED) == 0 || !lock()) return false;
+  if (!index.sawTrusted() || !lock()) return false;
   const int32_t *n = liveNode(nodeid);
   uint64_t e = n ? entryOf(n) : 0;
-  bool hasNone = e != 0 && ((word(e + E_TYPE) >> 8) & (E_ASK | E_HAS_XATTRS)) == 0 && isIntact();
+  bool hasNone = e != 0 && (index.flagsOf(e) & (E_ASK | E_HAS_XATTRS)) == 0 && index.isIntact();
   unlock();
   return hasNone;
 }
@@ -438,7 +374,7 @@ RequestArgs argsOf(uint32_t opcode, const uint8_t *body, uint32_t size) {
 
 /** Needs: the struct is as long as structBytes() says. */
 static int64_t answer(AtOnce *all, const fuse_in_header &request, const RequestArgs &args, uint8_t *out) {
-  bool hasIndex = all->blocks > 0, isBare = args.restSize == 0;
+  bool hasIndex = all->index.isThere(), isBare = args.restSize == 0;
   switch (request.opcode) {
   case FUSE_LOOKUP: {
     auto *entry = reinterpret_cast<fuse_entry_out *>(out);
@@ -511,9 +447,7 @@ int64_t serveAtOnce(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Byte
   all->nodeSlab = slabOf(nodeSlabs, 1, all->nodes, NODE_WORDS, N_FORWARD);
   all->dentrySlab = slabOf(dentrySlabs, 1, all->dentries, DENTRY_WORDS, D_NEXT);
   all->nameSlab = slabOf(nameSlabs, settings->nameClasses, reinterpret_cast<int32_t *>(tls.names), 2, 0);
-  all->index = index.data;
-  all->ready = ready.data;
-  all->blocks = static_cast<uint32_t>(ready.length);
+  all->index = IndexView(index.data, ready.data, ready.length, settings->faults);
   all->layers = static_cast<uint32_t>(devices.length / 4);
   all->devices.reset(new (std::nothrow) uint32_t[all->layers]);
   if (!all->devices) return -ENOMEM;
@@ -525,8 +459,9 @@ int64_t serveAtOnce(Bytes header, Bytes nodes, Bytes dentries, Bytes slots, Byte
 }
 
 int64_t enterRecords(uint32_t directory, At records, uint32_t length) {
-  uint8_t *at = records.take(length), *end = at + length;
+  uint8_t *at = records.take(length);
   if (!at || records.offset % 4 != 0) return -EFAULT;
+  const uint8_t *end = at + length;
   int64_t left = 0;
   while (at + sizeof(fuse_direntplus) < end) {
     auto *record = reinterpret_cast<fuse_direntplus *>(at);
@@ -536,7 +471,7 @@ int64_t enterRecords(uint32_t directory, At records, uint32_t length) {
     at += (sizeof *record + size + 7) & ~size_t{7};
     bool isDots = name[0] == '.' && (size == 1 || (size == 2 && name[1] == '.'));
     if (isDots || record->entry_out.nodeid != 0) continue;
-    if (tls.atOnce && tls.atOnce->blocks > 0) tls.atOnce->lookup(directory, name, size, false, &record->entry_out);
+    if (tls.atOnce && tls.atOnce->index.isThere()) tls.atOnce->lookup(directory, name, size, false, &record->entry_out);
     if (record->entry_out.nodeid != 0) continue;
     record->entry_out = fuse_entry_out{};
     left++;

@@ -102,3 +102,15 @@ constexpr uint32_t E_ASK = 1;
 constexpr uint32_t E_HAS_XATTRS = 4;
 constexpr uint32_t INDEX_SAW_TRUSTED = 2;
 constexpr uint32_t TYPE_HIDDEN = 0xff;
+
+/** Where hashes of names begin, before what tells one directory's from another's. */
+constexpr uint32_t HASH_START = 0x811c9dc5;
+
+/** The hash of a name: dentry-table.ts hashName(), format.ts hashIn(). */
+inline uint32_t hashName(uint32_t start, const uint8_t *name, uint32_t length) {
+  uint32_t h = start;
+  for (uint32_t i = 0; i < length; i++) h = (h ^ name[i]) * 0x01000193u;
+  h ^= h >> 15;
+  h *= 0x2c1b3c6du;
+  return h ^ (h >> 13);
+}
