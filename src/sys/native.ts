@@ -35,8 +35,8 @@ export interface Native {
   /**
    * Tells this thread where its arena and the shared name arena are, and keeps both alive. Every
    * place outside of them gives -EFAULT from then on, and so does every place before it. Reads the
-   * thread's ids and capabilities, and ends serveAtOnce(). It has its own working directory and umask afterwards: chdir
-   * does not reach it, and the umask of its own files is that of the last making. Throws a
+   * thread's ids and capabilities, and ends serveAtOnce(). It has its own working directory and umask
+   * afterwards: chdir does not reach it, and the umask of its own files is that of the last making. Throws a
    * TypeError for anything but two Uint8Arrays.
    */
   attach(arena: Uint8Array, names: Uint8Array): void
@@ -443,7 +443,8 @@ export interface Native {
    * Lets this thread step back to SCHED_IDLE, so that whom it wakes may run on its CPU; and with `cpu`
    * >= 0 pins it to that. Ended by stepForward(), and by itself when the thread is kept from running or
    * has nothing to do. Costs next to nothing where it is so already. -EAGAIN after it was kept from
-   * running a short time ago; -EPERM when this process could not come back. See native/place.cc.
+   * running a short time ago; -EPERM when this process could not come back. See native/place.cc, which does it
+   * by itself for watchRingCallers() and watchDeviceCallers(); this and the next two are for tests.
    */
   stepBack(cpu: number): number
   /** Ends stepBack() within some milliseconds, and lets the thread run on all CPUs if it was pinned by that. */

@@ -7,6 +7,8 @@ import t from 'tap'
 import { ENODATA, ENOENT } from '../../src/base/errno.js'
 import { fuse_entry_out, fuse_in_header, opcodes } from '../../src/fuse/abi.js'
 import { sumCounters } from '../../src/fuse/session-shared.js'
+import { H_FLAGS, H_SUM, INDEX_SAW_TRUSTED } from '../../src/index/format.js'
+import { hash64 } from '../../src/index/hash.js'
 import { type Native, NOT_AT_ONCE, native } from '../../src/sys/native.js'
 import { H_ASKED, H_LOCK } from '../../src/union/state.js'
 import { IN } from '../../src/vfs/arena.js'
@@ -359,6 +361,23 @@ t.test('what has no extended attributes', { skip }, async (t) => {
   t.strictSame(GETXATTR, { requests: 20, errors: 20, parked: 0 })
   t.strictSame(LISTXATTR, { requests: 11, errors: 0, parked: 0 })
   t.strictSame(quick.problemsAtRest(), [])
+  quick.end()
+})
+
+t.test('an index whose maker could not see all attributes says nothing of them', { skip }, async (t) => {
+  const folders = makeFolders(TREE)
+  const { path, indexFd } = await indexOf(folders)
+  const bytes = readFileSync(path)
+  const header = new DataView(bytes.buffer, bytes.byteOffset)
+  header.setInt32(H_FLAGS * 4, header.getInt32(H_FLAGS * 4, true) & ~INDEX_SAW_TRUSTED, true)
+  header.setBigUint64(H_SUM * 4, hash64(bytes.subarray(0, H_SUM * 4)), true)
+  writeFileSync(path, bytes)
+  const quick = new Rig(folders, { indexFd, isQuick: true })
+  prove(quick)
+  const top = ok(quick.node('d/top'))
+  t.equal(quick.xattrAtOnce(top, undefined, 100), NOT_AT_ONCE)
+  t.equal(quick.xattrAtOnce(top, 'security.capability', 100), NOT_AT_ONCE)
+  t.strictSame(quick.xattrs('d/top'), {})
   quick.end()
 })
 
