@@ -5,7 +5,6 @@ import {
   closeSync,
   constants,
   fstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   readSync,
@@ -16,6 +15,7 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { threadId } from 'node:worker_threads'
 import { ENOENT, errnoReason } from '../base/errno.js'
+import { makePath } from '../base/make-path.js'
 import { native } from '../sys/native.js'
 import {
   BLOCK,
@@ -187,7 +187,7 @@ export async function openStack(
     log(`index ${path}: ${(error as Error).message}; making it anew`)
   }
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    makePath(dir, 0o700)
     const views = layers.map((layer) => layerView(dir, layer, log))
     writeFile(path, mergeLayers(views).toFile(KIND_STACK, stamps))
     return openIndex(path, KIND_STACK, stamps)

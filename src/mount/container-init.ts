@@ -9,6 +9,7 @@
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { EINVAL, errnoName, errnoReason } from '../base/errno.js'
+import { makePath } from '../base/make-path.js'
 import { O_DIRECTORY, O_PATH } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
 import { enterRoot } from './chroot.js'
@@ -79,10 +80,10 @@ function openHostFiles(): Opened[] {
 
 function ensureTarget({ target, isDirectory }: Opened): void {
   if (isDirectory) {
-    mkdirSync(target, { recursive: true })
+    makePath(target)
     return
   }
-  mkdirSync(dirname(target), { recursive: true })
+  makePath(dirname(target))
   if (lstatSync(target, { throwIfNoEntry: false }) === undefined) closeSync(openSync(target, 'wx', 0o644))
 }
 
@@ -190,7 +191,7 @@ function tryEnsureBelow(root: string, volume: Opened): void {
 function workingDirectory(path: string): string {
   const dir = path === '' ? '/' : path
   try {
-    mkdirSync(dir, { recursive: true })
+    makePath(dir)
   } catch (error) {
     if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) throw error
   }

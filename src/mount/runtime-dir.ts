@@ -2,8 +2,9 @@
 // people and tools what is mounted; nothing depends on them. A record is believed only while
 // its process and its mount are there, so what a crash leaves behind is harmless, and is swept.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { makePath } from '../base/make-path.js'
 import { FS_TYPE, isPristineMount, type MountEntry, readMounts, startTime } from './mount-info.js'
 
 export type MountRecord = {
@@ -74,7 +75,7 @@ export function hasRecord(record: Named, dir = runtimeDir()): boolean {
 
 /** Writes a record so that readers see all of it or nothing. Throws when the directory can't be made. */
 export function writeRecord(record: MountRecord, dir = runtimeDir()): void {
-  mkdirSync(dir, { recursive: true, mode: 0o755 })
+  makePath(dir, 0o755)
   const path = `${stem(record, dir)}.json`
   const draft = `${path}.${record.pid}~`
   writeFileSync(draft, `${JSON.stringify(record)}\n`, { mode: 0o644 })

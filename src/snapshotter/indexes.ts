@@ -5,8 +5,9 @@
 //
 // Nothing depends on them: what is missing or not right is made anew, or done without.
 
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { makePath } from '../base/make-path.js'
 import { BESIDE } from '../index/files.js'
 import { type Stamp, stampOf } from '../index/stamp.js'
 import { Background, type Say } from './background.js'
@@ -25,7 +26,7 @@ export class Indexes {
     this.#root = root
     this.#metadata = metadata
     this.#background = new Background(say, DELAY_MS)
-    mkdirSync(indexDir(root), { recursive: true, mode: 0o700 })
+    makePath(indexDir(root), 0o700)
   }
 
   /** Has the indexes made that the first mount on a layer, which does not change any more, asks for. */

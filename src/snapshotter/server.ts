@@ -1,10 +1,11 @@
 // The unix socket that containerd calls. A socket that nobody listens on any more is replaced; one
 // that somebody serves is left alone.
 
-import { lstatSync, mkdirSync, rmSync } from 'node:fs'
+import { lstatSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { makePath } from '../base/make-path.js'
 import { handlersOf, loadService } from './service.js'
 import type { Snapshotter } from './snapshotter.js'
 
@@ -53,7 +54,7 @@ async function clearSocket(path: string): Promise<void> {
   if (Buffer.byteLength(path) > SOCKET_PATH_MAX) {
     throw new Error(`${path} is too long for a socket: ${SOCKET_PATH_MAX} bytes are the limit`)
   }
-  mkdirSync(dirname(path), { recursive: true, mode: 0o711 })
+  makePath(dirname(path), 0o711)
   const stat = lstatSync(path, { throwIfNoEntry: false })
   if (stat === undefined) return
   if (!stat.isSocket()) throw new Error(`${path} is there and is no socket`)

@@ -11,8 +11,9 @@
 // directories are made before the transaction that names them commits, and go after the one that
 // forgets them. A directory without a row is nobody's and is thrown away at the next start.
 
-import { chmodSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { makePath } from '../base/make-path.js'
 import { O_DIRECTORY } from '../base/open-flags.js'
 import { OPAQUE_XATTRS } from '../format/whiteout.js'
 import {
@@ -113,10 +114,10 @@ function prepareRoot(given: string): string {
   // These mean something in mount options, and containerd takes the paths out of them unescaped.
   if (/[,:"\\\s]/.test(path))
     throw new Error('commas, colons, quotes, backslashes and blanks are no good in its path')
-  mkdirSync(path, { recursive: true, mode: 0o700 })
+  makePath(path, 0o700)
   const root = realpathSync(path)
-  for (const dir of ['snapshots', 'trash']) mkdirSync(join(root, dir), { recursive: true, mode: 0o700 })
-  mkdirSync(emptyDir(root), { recursive: true })
+  for (const dir of ['snapshots', 'trash']) makePath(join(root, dir), 0o700)
+  makePath(emptyDir(root))
   chmodSync(emptyDir(root), 0o755)
   return root
 }

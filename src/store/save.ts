@@ -4,7 +4,6 @@
 import {
   createReadStream,
   createWriteStream,
-  mkdirSync,
   readFileSync,
   renameSync,
   statSync,
@@ -15,6 +14,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { pack } from 'tar-stream'
+import { makePath } from '../base/make-path.js'
 import { blobPath, blobSize, readBlob } from './blob-store.js'
 import { readPlain } from './compression.js'
 import type { Descriptor } from './descriptor.js'
@@ -184,7 +184,7 @@ export async function saveOciDirectory(
   dir: string,
 ): Promise<void> {
   const { documents, blobs } = ociParts(store, images)
-  mkdirSync(join(dir, 'blobs/sha256'), { recursive: true })
+  makePath(join(dir, 'blobs/sha256'))
   for (const [name, path] of blobs) {
     const target = join(dir, name)
     if (statSync(target, { throwIfNoEntry: false }) !== undefined) continue

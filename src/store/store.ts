@@ -4,8 +4,11 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { errnoReason } from '../base/errno.js'
+import { makePath } from '../base/make-path.js'
 import { O_DIRECTORY } from '../base/open-flags.js'
 import { native } from '../sys/native.js'
+import { StoreError } from './errors.js'
 import { type Layout, layoutOf, storeRoot } from './layout.js'
 import { type Lock, lock, tryLock } from './lock.js'
 import { type Db, openDatabase } from './metadata.js'
@@ -62,7 +65,18 @@ export function openStore(given?: string, env: NodeJS.ProcessEnv = process.env):
     layout.locks,
     layout.tmp,
   ]) {
-    mkdirSync(dir, { recursive: true, mode: PRIVATE })
+    try {
+      makePath(dir, PRIVATE)
+    } catch (error) {
+      const reason = errnoReason((error as NodeJS.ErrnoException).errno ?? 0)
+      throw new StoreError(
+        'INVALID',
+        `no store at ${layout.root}: ${reason} (--root or MICA_ROOT name another)`,
+        {
+          cause: error,
+        },
+      )
+    }
   }
   const db = openDatabase(layout.database)
   sweepTmp(layout)

@@ -466,6 +466,19 @@ t.test('a reader that has gone is no failure, a full disk is', { skip }, async (
   }
 })
 
+t.test('a place that can be no store is named', { skip }, async (t) => {
+  const sandbox = new Sandbox()
+  writeFileSync(sandbox.path('file'), '')
+  for (const [root, reason] of [
+    ['/proc/nothing', 'no such file or directory'],
+    [sandbox.path('file'), 'file exists'],
+    [sandbox.path('file/below'), 'not a directory'],
+  ] as const) {
+    const err = `mica: images: no store at ${root}: ${reason} (--root or MICA_ROOT name another)\n`
+    t.match(await sandbox.mica(['images', '--root', root]), { status: 1, out: '', err })
+  }
+})
+
 t.test('Ctrl-C at any moment is one line, and leaves nothing', { skip }, async (t) => {
   const sandbox = new Sandbox()
   const source = sandbox.dir('source')

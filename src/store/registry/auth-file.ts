@@ -2,9 +2,10 @@
 // same form our own (`mica login`). Helpers (credsStore, credHelpers) are asked as docker asks them.
 
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { makePath } from '../../base/make-path.js'
 import { StoreError } from '../errors.js'
 
 export type Credentials = {
@@ -112,7 +113,7 @@ export function findCredentials(
 function update(path: string, change: (file: AuthFile) => void): void {
   const file = readAuthFile(path)
   change(file)
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  makePath(dirname(path), 0o700)
   const draft = `${path}.${process.pid}~`
   writeFileSync(draft, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
   chmodSync(draft, 0o600)
